@@ -1,0 +1,312 @@
+/*
+ * Guest memory: regions, address spaces, flat views, listeners.
+ *
+ * Regions form a tree (containers, aliases, priorities). An address space renders its root region
+ * into a flat view: sorted, non-overlapping ranges. Changes are batched between memory_begin() and
+ * memory_commit(); the commit renders new views, tells the listeners the differences, and publishes
+ * the views by RCU. Tree and listeners are changed with the machine lock held; lookups and accesses
+ * run in any thread.
+ *
+ * Guest memory is reached through (address, length) calls that copy, or through a bounded map.
+ */
+#ifndef MEMORY_MEMORY_H
+#define MEMORY_MEMORY_H
+
+#include "base/bits.h"
+#include "base/compiler.h"
+#include "event/notifier.h"
+#include "object/object.h"
+
+/* A guest-physical (or bus) address. */
+typedef uint64_t hwaddr;
+
+typedef struct MemoryRegion MemoryRegion;
+typedef struct AddressSpace AddressSpace;
+typedef struct FlatView FlatView;
+typedef struct RamBlock RamBlock;
+typedef struct MemoryListener MemoryListener;
+
+typedef struct MemTxAttrs {
+    uint32_t unspecified : 1;
+    uint32_t secure : 1;
+    uint32_t user : 1;
+    uint32_t requester_id : 16; /* PCI bus/device/function of a DMA */
+} MemTxAttrs;
+
+#define MEMTXATTRS_UNSPECIFIED ((MemTxAttrs){ .unspecified = 1 })
+
+/* Bits; an access of several parts ORs them. */
+typedef enum MemTxResult {
+    MEMTX_OK = 0,
+    MEMTX_ERROR = 1,        /* the device refused */
+    MEMTX_DECODE_ERROR = 2, /* nothing there */
+} MemTxResult;
+
+typedef enum DeviceEndian { DEVICE_LITTLE_ENDIAN, DEVICE_BIG_ENDIAN } DeviceEndian;
+
+/*
+ * An I/O region's guest side. addr is relative to the region. Called with the machine lock held
+ * unless the region was marked lockless. Values are host-endian integers.
+ */
+typedef struct MemoryRegionOps {
+    uint64_t (*read)(void *opaque, hwaddr addr, unsigned size);
+    void (*write)(void *opaque, hwaddr addr, uint64_t value, unsigned size);
+    /* Instead of the two above where the result or the attributes matter. */
+    MemTxResult (*read_attrs)(void *opaque, hwaddr addr, uint64_t *value, unsigned size,
+                              MemTxAttrs attrs);
+    MemTxResult (*write_attrs)(void *opaque, hwaddr addr, uint64_t value, unsigned size,
+                               MemTxAttrs attrs);
+    DeviceEndian endian;
+    /* What the guest may do; outside it the access fails with MEMTX_ERROR. 0 means 1..4. */
+    struct {
+        unsigned min, max; /* bytes */
+        bool unaligned;
+        bool (*accepts)(void *opaque, hwaddr addr, unsigned size, bool is_write, MemTxAttrs attrs);
+    } valid;
+    /* What the functions implement; other sizes are split or widened. 0 means 1..4. */
+    struct {
+        unsigned min, max;
+        bool unaligned;
+    } impl;
+} MemoryRegionOps;
+
+/* --- Making regions. A region is embedded in its owner; `owner` is the object whose life it
+ * shares, kept alive while guest memory is mapped. memory_region_finish() unmaps and releases. --- */
+
+void memory_region_init(MemoryRegion *mr, Object *owner, const char *name, uint64_t size);
+void memory_region_init_io(MemoryRegion *mr, Object *owner, const MemoryRegionOps *ops,
+                           void *opaque, const char *name, uint64_t size);
+/* RAM of its own: memfd-backed and shared. Fails when the host has not enough. */
+MUST_CHECK bool memory_region_init_ram(MemoryRegion *mr, Object *owner, const char *name,
+                                       uint64_t size, Error **errp);
+/* Read-only for the guest; filled through memory_region_ram_ptr(). */
+MUST_CHECK bool memory_region_init_rom(MemoryRegion *mr, Object *owner, const char *name,
+                                       uint64_t size, Error **errp);
+/* Reads come from RAM while rom_device_romd is on, writes always go to ops (flash). */
+MUST_CHECK bool memory_region_init_rom_device(MemoryRegion *mr, Object *owner,
+                                              const MemoryRegionOps *ops, void *opaque,
+                                              const char *name, uint64_t size, Error **errp);
+/* Over host memory that somebody else owns (a memory backend, a device BAR); fd may be -1. */
+MUST_CHECK bool memory_region_init_ram_block(MemoryRegion *mr, Object *owner, const char *name,
+                                             RamBlock *block, Error **errp);
+void memory_region_init_alias(MemoryRegion *mr, Object *owner, const char *name,
+                              MemoryRegion *target, hwaddr offset, uint64_t size);
+void memory_region_finish(MemoryRegion *mr);
+
+/* --- Properties --- */
+
+uint64_t memory_region_size(const MemoryRegion *mr);
+const char *memory_region_name(const MemoryRegion *mr);
+Object *memory_region_owner(const MemoryRegion *mr);
+bool memory_region_is_ram(const MemoryRegion *mr); /* RAM, ROM or romd on */
+bool memory_region_is_rom(const MemoryRegion *mr);
+RamBlock *memory_region_ram_block(const MemoryRegion *mr); /* NULL for others */
+uint8_t *memory_region_ram_ptr(const MemoryRegion *mr);    /* host address of RAM or ROM */
+void memory_region_set_readonly(MemoryRegion *mr, bool readonly);
+void memory_region_rom_device_set_romd(MemoryRegion *mr, bool romd);
+/* ops run without the machine lock: the device has locking of its own */
+void memory_region_set_lockless(MemoryRegion *mr);
+void memory_region_set_enabled(MemoryRegion *mr, bool enabled);
+void memory_region_set_size(MemoryRegion *mr, uint64_t size);
+void memory_region_set_address(MemoryRegion *mr, hwaddr addr);
+void memory_region_set_alias_offset(MemoryRegion *mr, hwaddr offset);
+bool memory_region_is_mapped(const MemoryRegion *mr);
+/* Writes are queued and may be delivered late, in order, before the next other access. */
+void memory_region_set_coalescing(MemoryRegion *mr, bool on);
+
+/* --- The tree. Machine lock held. --- */
+
+void memory_region_add(MemoryRegion *container, hwaddr offset, MemoryRegion *sub);
+/* The higher priority hides the lower; equal priorities must not overlap. */
+void memory_region_add_overlap(MemoryRegion *container, hwaddr offset, MemoryRegion *sub,
+                               int priority);
+void memory_region_del(MemoryRegion *container, MemoryRegion *sub);
+void memory_begin(void);
+void memory_commit(void);
+
+/*
+ * A write of `size` bytes (0: any size) at addr rings the notifier instead of calling ops; with
+ * match_data only if the value is `data`. Machine lock held.
+ */
+void memory_region_add_eventfd(MemoryRegion *mr, hwaddr addr, unsigned size, bool match_data,
+                               uint64_t data, EventNotifier *e);
+void memory_region_del_eventfd(MemoryRegion *mr, hwaddr addr, unsigned size, bool match_data,
+                               uint64_t data, EventNotifier *e);
+
+/* --- Address spaces --- */
+
+struct AddressSpace {
+    char *name;
+    MemoryRegion *root;
+    FlatView *view; /* RCU */
+    void *listeners; /* private */
+    void *ioeventfds; /* private */
+    AddressSpace *next; /* private */
+};
+
+void address_space_init(AddressSpace *as, MemoryRegion *root, const char *name);
+void address_space_finish(AddressSpace *as);
+
+/* The machine's memory and I/O ports; made by memory_init() in start-up, freed by
+ * memory_finish(). */
+void memory_init(void);
+void memory_finish(void);
+AddressSpace *address_space_memory(void);
+AddressSpace *address_space_io(void);
+MemoryRegion *memory_root(void);
+MemoryRegion *io_root(void);
+
+MemTxResult address_space_read(AddressSpace *as, hwaddr addr, MemTxAttrs attrs, void *buf,
+                               uint64_t len);
+MemTxResult address_space_write(AddressSpace *as, hwaddr addr, MemTxAttrs attrs, const void *buf,
+                                uint64_t len);
+/* One access of 1, 2, 4 or 8 bytes, little-endian on the bus. */
+MemTxResult address_space_load(AddressSpace *as, hwaddr addr, unsigned size, MemTxAttrs attrs,
+                               uint64_t *value);
+MemTxResult address_space_store(AddressSpace *as, hwaddr addr, unsigned size, MemTxAttrs attrs,
+                                uint64_t value);
+/* Write ROM too (loaders, debugger). */
+MemTxResult address_space_write_rom(AddressSpace *as, hwaddr addr, const void *buf, uint64_t len);
+/* Would every byte be RAM, or accepted by the device? */
+bool address_space_access_valid(AddressSpace *as, hwaddr addr, uint64_t len, bool is_write,
+                                MemTxAttrs attrs);
+
+/*
+ * Map guest RAM for a while: returns a host pointer good for *len bytes (reduced to what is
+ * contiguous), or NULL if the address is not directly accessible RAM. The region stays alive until
+ * the unmap, which marks what was written dirty. Any thread.
+ */
+void *address_space_map(AddressSpace *as, hwaddr addr, uint64_t *len, bool is_write,
+                        MemTxAttrs attrs);
+/* written: how many of the bytes were actually written (0 for reads) */
+void address_space_unmap(AddressSpace *as, void *host, uint64_t len, bool is_write,
+                         uint64_t written);
+
+/*
+ * One lookup, for accelerators' translation caches and for cached DMA. Inside an RCU section; the
+ * result is good until the section ends, or for as long as the caller listens to changes.
+ * host: NULL unless the range is directly accessible for the given access. IOMMU regions are
+ * translated (attrs name the requester).
+ */
+typedef struct MemoryMapping {
+    MemoryRegion *mr; /* NULL: nothing there */
+    hwaddr offset;    /* in mr */
+    uint64_t length;  /* bytes from addr that this mapping is good for */
+    uint8_t *host;
+    RamBlock *block;     /* of host */
+    uint64_t ram_offset; /* of host in block */
+    bool readonly;       /* writes go to ops or nowhere */
+} MemoryMapping;
+MemoryMapping address_space_translate(AddressSpace *as, hwaddr addr, uint64_t len, bool is_write,
+                                      MemTxAttrs attrs);
+
+/* One access to a device found by a lookup: checks the contract, splits, takes the machine lock
+ * where needed, rings a matching notifier. */
+MemTxResult memory_region_dispatch_read(MemoryRegion *mr, hwaddr offset, uint64_t *value,
+                                        unsigned size, MemTxAttrs attrs);
+MemTxResult memory_region_dispatch_write(MemoryRegion *mr, hwaddr offset, uint64_t value,
+                                         unsigned size, MemTxAttrs attrs);
+
+/* --- Flat views and listeners --- */
+
+typedef struct MemorySection {
+    MemoryRegion *mr;
+    AddressSpace *as;
+    hwaddr offset_in_region;
+    hwaddr addr; /* in the address space */
+    uint64_t size; /* bytes; a view covers at most 2^64 - 1 of them */
+    bool readonly;
+    bool nonvolatile;
+} MemorySection;
+
+/*
+ * Called with the machine lock held, in order of priority (deletions in reverse). region_nop:
+ * unchanged by this commit. log_start and log_stop: a section's dirty-log mask gained or lost
+ * clients. Any member may be NULL.
+ */
+struct MemoryListener {
+    const char *name;
+    int priority; /* accelerators 0, devices (vhost) 10, below them others */
+    void (*begin)(MemoryListener *l);
+    void (*commit)(MemoryListener *l);
+    void (*region_add)(MemoryListener *l, const MemorySection *s);
+    void (*region_del)(MemoryListener *l, const MemorySection *s);
+    void (*region_nop)(MemoryListener *l, const MemorySection *s);
+    void (*log_start)(MemoryListener *l, const MemorySection *s, unsigned old_mask,
+                      unsigned new_mask);
+    void (*log_stop)(MemoryListener *l, const MemorySection *s, unsigned old_mask,
+                     unsigned new_mask);
+    void (*log_sync)(MemoryListener *l, const MemorySection *s);
+    void (*log_clear)(MemoryListener *l, const MemorySection *s);
+    bool (*log_global_start)(MemoryListener *l, Error **errp);
+    void (*log_global_stop)(MemoryListener *l);
+    void (*log_global_after_sync)(MemoryListener *l);
+    void (*eventfd_add)(MemoryListener *l, const MemorySection *s, bool match_data, uint64_t data,
+                        EventNotifier *e);
+    void (*eventfd_del)(MemoryListener *l, const MemorySection *s, bool match_data, uint64_t data,
+                        EventNotifier *e);
+    void (*coalesced_add)(MemoryListener *l, const MemorySection *s, hwaddr addr, uint64_t len);
+    void (*coalesced_del)(MemoryListener *l, const MemorySection *s, hwaddr addr, uint64_t len);
+    AddressSpace *as; /* set by memory_listener_add() */
+    void *private;    /* of the memory core */
+};
+
+/* Replays the present view as region_add calls. */
+void memory_listener_add(MemoryListener *l, AddressSpace *as);
+/* Replays it as region_del calls. */
+void memory_listener_del(MemoryListener *l);
+
+/* --- Dirty logging: per page of RAM and client, lock-free --- */
+
+typedef enum DirtyClient { DIRTY_DISPLAY, DIRTY_CODE, DIRTY_MIGRATION, DIRTY_CLIENT_COUNT }
+    DirtyClient;
+
+#define DIRTY_PAGE_BITS 12
+
+void memory_region_set_log(MemoryRegion *mr, DirtyClient client, bool on);
+/* Bytes [offset, offset+len) were written. Any thread. */
+void memory_region_set_dirty(MemoryRegion *mr, hwaddr offset, uint64_t len);
+/* Make the log current (asks listeners). Machine lock held. */
+void memory_region_sync_log(MemoryRegion *mr);
+/* Test, and reset, the pages of a range. */
+bool memory_region_test_and_clear_dirty(MemoryRegion *mr, hwaddr offset, uint64_t len,
+                                        DirtyClient client);
+MUST_CHECK bool memory_global_log_start(Error **errp);
+void memory_global_log_stop(void);
+void memory_global_log_sync(void);
+
+/*
+ * The accelerator's word on RAM that holds translated code. write_code(block, offset, len): memory
+ * with its DIRTY_CODE bit clear is about to be written from outside the guest's own translated
+ * code (DMA, debugger, another CPU's slow path); afterwards the bit is set. Any thread.
+ */
+typedef struct MemoryCodeHooks {
+    void (*write_code)(void *opaque, RamBlock *block, uint64_t offset, uint64_t len);
+    void *opaque;
+} MemoryCodeHooks;
+void memory_set_code_hooks(const MemoryCodeHooks *hooks);
+
+/* --- The region struct, public for embedding only --- */
+
+struct MemoryRegion {
+    Object *owner;
+    char *name;
+    uint64_t size; /* bytes; UINT64_MAX stands for 2^64 */
+    hwaddr addr;   /* in the container */
+    MemoryRegion *container;
+    int priority;
+    const MemoryRegionOps *ops;
+    void *opaque;
+    RamBlock *ram;
+    MemoryRegion *alias;
+    hwaddr alias_offset;
+    uint8_t kind; /* private to the memory core */
+    bool enabled, readonly, romd, lockless, coalesced, nonvolatile, terminates;
+    uint8_t log_mask;
+    unsigned mapped_via_alias;
+    MemoryRegion *subregions, *next, **prev_link; /* by falling priority */
+    void *eventfds; /* private */
+    void *iommu;    /* private */
+};
+
+#endif
