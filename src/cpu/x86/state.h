@@ -35,23 +35,23 @@ enum {
     X86_EXC_XM = 19,
 };
 
-#define X86_CF   0x1u
-#define X86_PF   0x4u
-#define X86_AF   0x10u
-#define X86_ZF   0x40u
-#define X86_SF   0x80u
-#define X86_TF   0x100u
-#define X86_IF   0x200u
-#define X86_DFL  0x400u
-#define X86_OF   0x800u
-#define X86_IOPL 0x3000u
-#define X86_NT   0x4000u
-#define X86_RF   0x10000u
-#define X86_VM   0x20000u
-#define X86_AC   0x40000u
-#define X86_VIF  0x80000u
-#define X86_VIP  0x100000u
-#define X86_ID   0x200000u
+#define X86_CF          0x1u
+#define X86_PF          0x4u
+#define X86_AF          0x10u
+#define X86_ZF          0x40u
+#define X86_SF          0x80u
+#define X86_TF          0x100u
+#define X86_IF          0x200u
+#define X86_DFL         0x400u
+#define X86_OF          0x800u
+#define X86_IOPL        0x3000u
+#define X86_NT          0x4000u
+#define X86_RF          0x10000u
+#define X86_VM          0x20000u
+#define X86_AC          0x40000u
+#define X86_VIF         0x80000u
+#define X86_VIP         0x100000u
+#define X86_ID          0x200000u
 #define X86_ARITH_FLAGS (X86_CF | X86_PF | X86_AF | X86_ZF | X86_SF | X86_OF)
 
 #define X86_CR0_PE 0x1u
@@ -95,8 +95,9 @@ enum {
 /* A segment register with its hidden part. */
 typedef struct X86Segment {
     uint64_t base;
-    uint32_t limit;    /* bytes - 1, granularity applied */
-    uint32_t access;   /* descriptor bits 40-47 at 0-7 (type, S, DPL, P), 52-55 at 12-15 (AVL, L, D/B, G) */
+    uint32_t limit;  /* bytes - 1, granularity applied */
+    uint32_t access; /* descriptor bits 40-47 at 0-7 (type, S, DPL, P), 52-55 at 12-15 (AVL, L, D/B,
+                        G) */
     uint16_t selector;
     bool unusable; /* a null selector was loaded */
 } X86Segment;
@@ -121,26 +122,27 @@ typedef struct X86TableRegister {
  * it.
  */
 #define X86_MODE_CPL        0x3u
-#define X86_MODE_CS64       0x4u    /* 64-bit code */
-#define X86_MODE_CS32       0x8u    /* default operand and address size 32 */
-#define X86_MODE_SS32       0x10u   /* stack pointer is ESP */
+#define X86_MODE_CS64       0x4u  /* 64-bit code */
+#define X86_MODE_CS32       0x8u  /* default operand and address size 32 */
+#define X86_MODE_SS32       0x10u /* stack pointer is ESP */
 #define X86_MODE_PE         0x20u
 #define X86_MODE_VM86       0x40u
 #define X86_MODE_LMA        0x80u
-#define X86_MODE_FLAT       0x100u  /* DS, ES, SS bases zero, limits 4 GiB, writable: no checks */
+#define X86_MODE_FLAT       0x100u /* DS, ES, SS bases zero, limits 4 GiB, writable: no checks */
 #define X86_MODE_TF         0x200u
 #define X86_MODE_PAGING     0x400u
 #define X86_MODE_SMAP       0x800u  /* CR4.SMAP and not EFLAGS.AC: supervisor may not touch user */
 #define X86_MODE_FPU_TRAP   0x1000u /* CR0.EM or TS: x87/SSE raise #NM or #UD */
 #define X86_MODE_OSFXSR     0x2000u
-#define X86_MODE_AVX        0x4000u /* CR4.OSXSAVE and XCR0 has SSE and AVX */
-#define X86_MODE_IOPL_SHIFT 16      /* two bits */
+#define X86_MODE_AVX        0x4000u  /* CR4.OSXSAVE and XCR0 has SSE and AVX */
+#define X86_MODE_IOPL_SHIFT 16       /* two bits */
 #define X86_MODE_DEBUG      0x40000u /* code breakpoints armed, or single step by the debugger */
 #define X86_MODE_UMIP       0x80000u
 #define X86_MODE_CS_BASE0   0x100000u /* CS base is zero */
 #define X86_MODE_NMI_BLOCK  0x200000u
 
-/* XSAVE area, standard (non-compacted) format: SDM volume 1 chapter 13. Room for AVX-512 and PKRU. */
+/* XSAVE area, standard (non-compacted) format: SDM volume 1 chapter 13. Room for AVX-512 and PKRU.
+ */
 #define X86_XSAVE_SIZE 2816
 
 typedef struct X86State {
@@ -148,7 +150,8 @@ typedef struct X86State {
     uint64_t rip;
     uint64_t rflags; /* bit 1 set; arithmetic flags current outside translated code */
     uint32_t mode;   /* X86_MODE_* */
-    /* Set for one instruction after STI (1) or a load of SS (2): no interrupts; (2) no #DB either. */
+    /* Set for one instruction after STI (1) or a load of SS (2): no interrupts; (2) no #DB either.
+     */
     uint8_t interrupt_shadow;
     bool nmi_blocked;
 
@@ -176,10 +179,24 @@ typedef struct X86State {
     uint64_t mcg_status, mcg_ctl, mc_banks[40];
     uint64_t feature_control;
 
-    /* An exception being delivered, for double faults; -1 none. */
-    int32_t exception_pending;
+    /* PAE paging outside long mode: the top level's four entries, loaded with CR3. */
+    uint64_t pdpte[4];
+
+    /* Events: exception.h. */
+    int32_t exception_pending;    /* recorded, to be delivered; -1 none */
+    int32_t exception_delivering; /* vector whose delivery is under way; -1 none */
     uint32_t exception_error;
-    uint8_t exception_nesting;
+    bool exception_has_error;
+    bool
+        exception_external; /* the delivery under way is of an external event: EXT in error codes */
+    bool exception_software; /* the pending one came from INT1: a trap without RF */
+    uint64_t exception_cr2;  /* of a pending #PF; CR2 is written when it is delivered */
+    uint64_t dr6_pending;    /* data breakpoints hit by the instruction under way, DR6 bits */
+
+    uint64_t monitor_addr; /* armed by MONITOR: linear address; mwait.c */
+    bool monitor_armed;
+    bool wait_for_sipi;  /* application processor after INIT */
+    uint8_t sipi_vector; /* atomic; valid with CPU_REQUEST_SIPI */
 
     /* x87, SSE, AVX: the XSAVE image. Stale while translated code keeps it in host registers. */
     uint8_t xsave[X86_XSAVE_SIZE] __attribute__((aligned(64)));
