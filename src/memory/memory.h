@@ -15,6 +15,7 @@
 #include "base/bits.h"
 #include "base/compiler.h"
 #include "event/notifier.h"
+#include "memory/ram.h"
 #include "object/object.h"
 
 /* A guest-physical (or bus) address. */
@@ -23,7 +24,6 @@ typedef uint64_t hwaddr;
 typedef struct MemoryRegion MemoryRegion;
 typedef struct AddressSpace AddressSpace;
 typedef struct FlatView FlatView;
-typedef struct RamBlock RamBlock;
 typedef struct MemoryListener MemoryListener;
 
 typedef struct MemTxAttrs {
@@ -57,13 +57,21 @@ typedef struct MemoryRegionOps {
     MemTxResult (*write_attrs)(void *opaque, hwaddr addr, uint64_t value, unsigned size,
                                MemTxAttrs attrs);
     DeviceEndian endian;
-    /* What the guest may do; outside it the access fails with MEMTX_ERROR. 0 means 1..4. */
+    /*
+     * What the guest may do; outside it the access fails with MEMTX_ERROR. 0 means 1 and 8. Bulk
+     * transfers (address_space_read() and so on) are cut into pieces that fit min, max and
+     * unaligned; a single access that doesn't fit fails.
+     */
     struct {
         unsigned min, max; /* bytes */
         bool unaligned;
         bool (*accepts)(void *opaque, hwaddr addr, unsigned size, bool is_write, MemTxAttrs attrs);
     } valid;
-    /* What the functions implement; other sizes are split or widened. 0 means 1..4. */
+    /*
+     * What the functions implement; 0 means 1 and 4. Larger accesses are split, in order of
+     * addresses. Smaller ones are widened to an aligned one of `min` bytes: a read drops the rest,
+     * a write reads it first. Unaligned ones are split unless `unaligned`.
+     */
     struct {
         unsigned min, max;
         bool unaligned;
@@ -82,15 +90,22 @@ MUST_CHECK bool memory_region_init_ram(MemoryRegion *mr, Object *owner, const ch
 /* Read-only for the guest; filled through memory_region_ram_ptr(). */
 MUST_CHECK bool memory_region_init_rom(MemoryRegion *mr, Object *owner, const char *name,
                                        uint64_t size, Error **errp);
-/* Reads come from RAM while rom_device_romd is on, writes always go to ops (flash). */
+/* Reads come from RAM while romd is on (it is at first), else from ops; writes always go to ops
+ * (flash). */
 MUST_CHECK bool memory_region_init_rom_device(MemoryRegion *mr, Object *owner,
                                               const MemoryRegionOps *ops, void *opaque,
                                               const char *name, uint64_t size, Error **errp);
-/* Over host memory that somebody else owns (a memory backend, a device BAR); fd may be -1. */
+/* As init_ram over a block that exists already; takes a reference of its own. */
 MUST_CHECK bool memory_region_init_ram_block(MemoryRegion *mr, Object *owner, const char *name,
                                              RamBlock *block, Error **errp);
 void memory_region_init_alias(MemoryRegion *mr, Object *owner, const char *name,
                               MemoryRegion *target, hwaddr offset, uint64_t size);
+/*
+ * Takes the region out of its container, its subregions out of it, and releases what it holds. The
+ * views keep `owner` alive while they contain the region, so that an owner's finalize is the place
+ * to call this from. A region without owner must not be freed while another thread may still use an
+ * old view.
+ */
 void memory_region_finish(MemoryRegion *mr);
 
 /* --- Properties --- */
@@ -111,8 +126,13 @@ void memory_region_set_size(MemoryRegion *mr, uint64_t size);
 void memory_region_set_address(MemoryRegion *mr, hwaddr addr);
 void memory_region_set_alias_offset(MemoryRegion *mr, hwaddr offset);
 bool memory_region_is_mapped(const MemoryRegion *mr);
-/* Writes are queued and may be delivered late, in order, before the next other access. */
+void memory_region_set_nonvolatile(MemoryRegion *mr, bool nonvolatile);
+/* Writes may be queued by the accelerator and delivered late, in order, before the next other
+ * access (memory_set_coalesced_flush()). Accelerators without a queue deliver them at once. */
 void memory_region_set_coalescing(MemoryRegion *mr, bool on);
+/* The accelerator's queue: deliver everything in it. Called before each device access; NULL: none.
+ * Machine lock held. */
+void memory_set_coalesced_flush(void (*flush)(void *opaque), void *opaque);
 
 /* --- The tree. Machine lock held. --- */
 
@@ -128,6 +148,8 @@ void memory_commit(void);
  * A write of `size` bytes (0: any size) at addr rings the notifier instead of calling ops; with
  * match_data only if the value is `data`. Machine lock held.
  */
+/* The event's descriptor is duplicated, so that a ring that is under way while the event is deleted
+ * goes nowhere else. */
 void memory_region_add_eventfd(MemoryRegion *mr, hwaddr addr, unsigned size, bool match_data,
                                uint64_t data, EventNotifier *e);
 void memory_region_del_eventfd(MemoryRegion *mr, hwaddr addr, unsigned size, bool match_data,
@@ -138,12 +160,16 @@ void memory_region_del_eventfd(MemoryRegion *mr, hwaddr addr, unsigned size, boo
 struct AddressSpace {
     char *name;
     MemoryRegion *root;
-    FlatView *view; /* RCU */
-    void *listeners; /* private */
-    void *ioeventfds; /* private */
-    AddressSpace *next; /* private */
+    FlatView *view; /* RCU; shared between address spaces that look the same */
+    /* Private to the memory core, machine lock. */
+    GArray *eventfds;  /* told to listeners */
+    GArray *coalesced; /* told to listeners */
+    unsigned listener_count;
+    AddressSpace *next, **prev_link;
 };
 
+/* Machine lock held. root is borrowed and must outlive the address space. finish: its listeners must
+ * be gone. */
 void address_space_init(AddressSpace *as, MemoryRegion *root, const char *name);
 void address_space_finish(AddressSpace *as);
 
@@ -156,11 +182,16 @@ AddressSpace *address_space_io(void);
 MemoryRegion *memory_root(void);
 MemoryRegion *io_root(void);
 
+/*
+ * Copies of any length, from any thread (the machine lock is taken for devices that need it). What
+ * isn't there reads as all ones. Do not call these with an RCU read section open but the machine
+ * lock not held, unless the range is known to be RAM.
+ */
 MemTxResult address_space_read(AddressSpace *as, hwaddr addr, MemTxAttrs attrs, void *buf,
                                uint64_t len);
 MemTxResult address_space_write(AddressSpace *as, hwaddr addr, MemTxAttrs attrs, const void *buf,
                                 uint64_t len);
-/* One access of 1, 2, 4 or 8 bytes, little-endian on the bus. */
+/* One access of 1, 2, 4 or 8 bytes, little-endian on the bus; atomic if it is aligned RAM. */
 MemTxResult address_space_load(AddressSpace *as, hwaddr addr, unsigned size, MemTxAttrs attrs,
                                uint64_t *value);
 MemTxResult address_space_store(AddressSpace *as, hwaddr addr, unsigned size, MemTxAttrs attrs,
@@ -200,12 +231,32 @@ typedef struct MemoryMapping {
 MemoryMapping address_space_translate(AddressSpace *as, hwaddr addr, uint64_t len, bool is_write,
                                       MemTxAttrs attrs);
 
-/* One access to a device found by a lookup: checks the contract, splits, takes the machine lock
- * where needed, rings a matching notifier. */
+/*
+ * One access to a device found by a lookup: checks the contract, splits, takes the machine lock
+ * where needed, rings a matching notifier (without the lock). RAM and ROM-device regions are served
+ * too. The caller keeps mr alive: by the machine lock, or by the RCU section of the lookup.
+ */
 MemTxResult memory_region_dispatch_read(MemoryRegion *mr, hwaddr offset, uint64_t *value,
                                         unsigned size, MemTxAttrs attrs);
 MemTxResult memory_region_dispatch_write(MemoryRegion *mr, hwaddr offset, uint64_t value,
                                          unsigned size, MemTxAttrs attrs);
+
+/*
+ * A range mapped once for many small accesses (virtio rings). Good until the caller, who listens to
+ * changes of the address space, finishes it. false: not one piece of directly accessible RAM.
+ */
+typedef struct MemoryCache {
+    RamBlock *block; /* reference; NULL: empty */
+    uint8_t *host;
+    uint64_t ram_offset; /* of host in block */
+    uint64_t len;        /* bytes */
+    bool writable;
+} MemoryCache;
+bool memory_cache_init(MemoryCache *cache, AddressSpace *as, hwaddr addr, uint64_t len,
+                       bool is_write, MemTxAttrs attrs);
+void memory_cache_finish(MemoryCache *cache);
+/* After writing [offset, offset + len) of cache->host directly. Any thread. */
+void memory_cache_written(MemoryCache *cache, uint64_t offset, uint64_t len);
 
 /* --- Flat views and listeners --- */
 
@@ -220,9 +271,14 @@ typedef struct MemorySection {
 } MemorySection;
 
 /*
- * Called with the machine lock held, in order of priority (deletions in reverse). region_nop:
- * unchanged by this commit. log_start and log_stop: a section's dirty-log mask gained or lost
- * clients. Any member may be NULL.
+ * Called with the machine lock held, in order of priority (deletions in reverse). A commit that
+ * changes regions calls: begin; for each address space region_del of what went, by rising address,
+ * then region_add, region_nop (unchanged), log_stop and log_start by rising address, eventfd_del,
+ * eventfd_add, coalesced_del, coalesced_add; commit. Lookups see the new view before commit is
+ * called. A commit that only changes notifiers or coalescing calls just those.
+ *
+ * log_start and log_stop: a section's dirty-log mask (bits 1 << DirtyClient) gained or lost clients.
+ * Any member may be NULL.
  */
 struct MemoryListener {
     const char *name;
@@ -247,44 +303,72 @@ struct MemoryListener {
                         EventNotifier *e);
     void (*coalesced_add)(MemoryListener *l, const MemorySection *s, hwaddr addr, uint64_t len);
     void (*coalesced_del)(MemoryListener *l, const MemorySection *s, hwaddr addr, uint64_t len);
-    AddressSpace *as; /* set by memory_listener_add() */
-    void *private;    /* of the memory core */
+    /* Private to the memory core. */
+    AddressSpace *as;
+    MemoryListener *next, **prev_link;
 };
 
-/* Replays the present view as region_add calls. */
+/* Replays the present view as region_add calls. Machine lock held, no transaction open. */
 void memory_listener_add(MemoryListener *l, AddressSpace *as);
 /* Replays it as region_del calls. */
 void memory_listener_del(MemoryListener *l);
 
-/* --- Dirty logging: per page of RAM and client, lock-free --- */
+/* The sections of the present view, by rising address; false stops. */
+typedef bool MemorySectionVisitor(const MemorySection *s, void *opaque);
+bool address_space_foreach_section(AddressSpace *as, MemorySectionVisitor *visit, void *opaque);
 
-typedef enum DirtyClient { DIRTY_DISPLAY, DIRTY_CODE, DIRTY_MIGRATION, DIRTY_CLIENT_COUNT }
-    DirtyClient;
-
-#define DIRTY_PAGE_BITS 12
+/*
+ * --- Dirty logging: per page of RAM and client, lock-free ---
+ *
+ * A bit says "written since it was cleared". Display and migration bits are kept while somebody
+ * logs; the code bit always (clear: the page holds translated code). Whoever writes guest RAM
+ * without going through this header marks it afterwards: memory_region_set_dirty(), or with a block
+ * at hand ram_block_mark_dirty(). See ram_block_write_is_plain() in ram.h for fast paths.
+ */
 
 void memory_region_set_log(MemoryRegion *mr, DirtyClient client, bool on);
 /* Bytes [offset, offset+len) were written. Any thread. */
 void memory_region_set_dirty(MemoryRegion *mr, hwaddr offset, uint64_t len);
 /* Make the log current (asks listeners). Machine lock held. */
 void memory_region_sync_log(MemoryRegion *mr);
-/* Test, and reset, the pages of a range. */
+/* Test, and reset, the pages of a range. Machine lock held (listeners and accelerator are told). */
 bool memory_region_test_and_clear_dirty(MemoryRegion *mr, hwaddr offset, uint64_t len,
                                         DirtyClient client);
+/* Test only. */
+bool memory_region_get_dirty(MemoryRegion *mr, hwaddr offset, uint64_t len, DirtyClient client);
+/* Migration: everything counts as dirty at the start. Calls nest not. Machine lock held. */
 MUST_CHECK bool memory_global_log_start(Error **errp);
 void memory_global_log_stop(void);
 void memory_global_log_sync(void);
+bool memory_global_log_active(void);
 
 /*
- * The accelerator's word on RAM that holds translated code. write_code(block, offset, len): memory
- * with its DIRTY_CODE bit clear is about to be written from outside the guest's own translated
- * code (DMA, debugger, another CPU's slow path); afterwards the bit is set. Any thread.
+ * The accelerator's word on RAM. Any thread; either function may be NULL.
+ *
+ * write_code(block, offset, len): memory with its DIRTY_CODE bit clear is about to be written from
+ * outside the guest's own translated code (DMA, debugger, another CPU's slow path); afterwards the
+ * bit is set.
+ *
+ * dirty_cleared(block, offset, len): dirty bits were cleared; after the return, writes by vCPUs to
+ * the range set them again (fast write permissions are gone).
  */
 typedef struct MemoryCodeHooks {
     void (*write_code)(void *opaque, RamBlock *block, uint64_t offset, uint64_t len);
+    void (*dirty_cleared)(void *opaque, RamBlock *block, uint64_t offset, uint64_t len);
     void *opaque;
 } MemoryCodeHooks;
+/* Copied; NULL: none. Machine lock held, no vCPU running. */
 void memory_set_code_hooks(const MemoryCodeHooks *hooks);
+
+/* --- For people --- */
+
+typedef struct MtreeOptions {
+    bool flat;     /* the views instead of the trees */
+    bool owner;    /* with who owns each region */
+    bool disabled; /* with regions that are switched off */
+} MtreeOptions;
+/* info mtree. Machine lock held. */
+void memory_print_tree(GString *out, const MtreeOptions *options);
 
 /* --- The region struct, public for embedding only --- */
 
@@ -302,11 +386,12 @@ struct MemoryRegion {
     hwaddr alias_offset;
     uint8_t kind; /* private to the memory core */
     bool enabled, readonly, romd, lockless, coalesced, nonvolatile, terminates;
-    uint8_t log_mask;
-    unsigned mapped_via_alias;
+    uint8_t log_mask;          /* 1 << DirtyClient */
+    unsigned mapped_via_alias; /* aliases that are in a container */
+    unsigned root_of;          /* address spaces */
     MemoryRegion *subregions, *next, **prev_link; /* by falling priority */
-    void *eventfds; /* private */
-    void *iommu;    /* private */
+    struct MemoryEventfds *eventfds;              /* RCU */
+    struct MemoryIommu *iommu;
 };
 
 #endif
