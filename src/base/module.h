@@ -27,10 +27,10 @@ typedef enum ModuleKind {
 typedef void ModuleFn(void);
 
 /* At file scope: MODULE_INIT(MODULE_TYPES, balloon_register_types) */
-#define MODULE_INIT(kind, fn) \
-    static void CONSTRUCTOR fn##_append_(void) \
+#define MODULE_INIT(kind, function) \
+    static void CONSTRUCTOR function##_append_(void) \
     { \
-        static ModuleRow row_ = { .name = #fn, .fn = fn }; \
+        static ModuleRow row_ = { .name = #function, .fn = function }; \
         module_append((kind), &row_); \
     }
 
