@@ -6,7 +6,7 @@
  * these tables for options and commands; object types write them by hand as property rows
  * (object/property.h).
  *
- * A value comes in as JSON (jansson). The mode says whether scalars may be written as text:
+ * A value comes in as JSON (jansson), objects without duplicate keys. The mode says whether scalars may be written as text:
  * command-line keyval and config files give strings for everything, QMP gives typed JSON.
  *
  * C representation of a record: a plain struct.
@@ -14,9 +14,10 @@
  *   optional scalar       bool has_name; T name;          (Field.has_offset)
  *   string                char *name;                     NULL when absent; owned
  *   record, union, alternate   T name; optional: T *name; owned (FIELD_POINTER)
- *   list of T             struct { size_t len; T *items; } name;  owned
+ *   list of T             struct { size_t len; T *items; } name;  owned; items is NULL when absent
  *   any                   json_t *name;                   NULL when absent; owned reference
- * A field with a default is always present. A zeroed struct is a valid empty value for
+ * A field with a default is always present. No has_offset, rest_offset or variant_offset is 0, so
+ * the bool of an optional scalar lies behind its value. A zeroed struct is a valid empty value for
  * value_release().
  */
 #ifndef BASE_VALUE_H
@@ -37,16 +38,19 @@ typedef enum ValueKind {
     VALUE_ENUM,      /* int, an index into EnumDesc.names */
     VALUE_RECORD,    /* struct */
     VALUE_UNION,     /* struct; one of its fields selects further fields */
-    VALUE_ALTERNATE, /* struct { AlternateKind kind; union {…} } told apart by JSON type */
+    VALUE_ALTERNATE, /* struct { int kind; union {…} }: kind is an index into the branches */
     VALUE_LIST,      /* ValueList */
     VALUE_ANY,       /* json_t * */
+    VALUE_NULL,      /* JSON null, in alternates; a bool that says nothing */
     VALUE_CUSTOM,    /* ValueType.custom parses and prints */
 } ValueKind;
 
 /* How scalars may be written. */
 typedef enum ValueMode {
     VALUE_MODE_TYPED, /* JSON types must match (QMP) */
-    VALUE_MODE_TEXT,  /* strings are parsed for any scalar (command line, config files) */
+    /* Strings are parsed for any scalar (command line, config files); typed JSON is taken, too. A
+     * scalar stands for a list of one, "4-7" for a list of integers. */
+    VALUE_MODE_TEXT,
 } ValueMode;
 
 typedef struct ValueType ValueType;
@@ -64,7 +68,8 @@ typedef struct EnumDesc {
     int count;
 } EnumDesc;
 
-/* One row of an alternate: which JSON type leads to which value. */
+/* One row of an alternate. The branches whose JSON type fits are tried in order, so one that takes
+ * any string comes last. */
 typedef struct AlternateBranch {
     const char *name;
     const ValueType *type;
@@ -133,9 +138,11 @@ struct Field {
         int64_t i;
         uint64_t u; /* bool: 0 or 1; enum: index */
         double d;
-        const char *s;
+        const char *s; /* VALUE_STR; VALUE_CUSTOM: parsed as text */
     } def;
-    int64_t min; /* FIELD_RANGE; for unsigned types min and max are compared as unsigned */
+    /* FIELD_RANGE, inclusive: of a number, each number of a list, the bytes of a string. For unsigned
+     * types min and max are compared as unsigned. */
+    int64_t min;
     int64_t max;
     const char *help; /* one line */
     const void *data; /* what VALUE_CUSTOM needs (link: the target type's name) */
@@ -143,7 +150,7 @@ struct Field {
 
 /* The scalar types everything shares. */
 extern const ValueType value_type_bool, value_type_str, value_type_any, value_type_number,
-    value_type_size;
+    value_type_size, value_type_null;
 extern const ValueType value_type_int8, value_type_int16, value_type_int32, value_type_int64;
 extern const ValueType value_type_uint8, value_type_uint16, value_type_uint32, value_type_uint64;
 /* VALUE_INT of 8 bytes that introspection calls "int" */
