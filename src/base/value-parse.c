@@ -270,7 +270,7 @@ static bool parse_size(Parser *p, const ValueType *type, uint64_t *slot, json_t 
     const char *text = text_of(p, json);
     uint64_t v = 0;
 
-    bool ok = text ? text_to_size(text, 1, &v) :
+    bool ok = text ? text_to_size(text, type->unit ? type->unit : 1, &v) :
                      json_is_integer(json) && json_integer_value(json) >= 0;
     if (ok && !text) {
         v = (uint64_t)json_integer_value(json);
@@ -457,6 +457,12 @@ static bool parse_record(Parser *p, const ValueType *type, void *slot, json_t *j
     void *part = NULL;
 
     if (!json_is_object(json)) {
+        if (p->mode == VALUE_MODE_TEXT && type->record.implied && json_is_string(json)) {
+            json_t *whole = json_pack("{s:O}", type->record.implied, json);
+            bool ok = parse_record(p, type, slot, whole, at);
+            json_decref(whole);
+            return ok;
+        }
         return fail_expected(p, type, &at, json, "an object");
     }
     value_set_defaults(type, slot);

@@ -5,6 +5,7 @@
 
 #include <glib.h>
 
+#include "base/bits.h"
 #include "base/text.h"
 #include "base/value-internal.h"
 
@@ -27,9 +28,30 @@ SCALAR(uint16, VALUE_UINT, "uint16", 2);
 SCALAR(uint32, VALUE_UINT, "uint32", 4);
 SCALAR(uint64, VALUE_UINT, "uint64", 8);
 
-const ValueType value_type_str_list = {
-    .kind = VALUE_LIST, .name = "strList", .size = sizeof(ValueList), .element = &value_type_str
+const ValueType value_type_size_mib = {
+    .kind = VALUE_SIZE, .name = "size", .size = sizeof(uint64_t), .unit = MiB
 };
+
+#define LIST(ident, lname) \
+    const ValueType value_type_##ident##_list = { \
+        .kind = VALUE_LIST, .name = (lname), .size = sizeof(ValueList), \
+        .element = &value_type_##ident \
+    }
+
+LIST(bool, "boolList");
+LIST(str, "strList");
+LIST(any, "anyList");
+LIST(number, "numberList");
+LIST(size, "sizeList");
+LIST(int, "intList");
+LIST(int8, "int8List");
+LIST(int16, "int16List");
+LIST(int32, "int32List");
+LIST(int64, "int64List");
+LIST(uint8, "uint8List");
+LIST(uint16, "uint16List");
+LIST(uint32, "uint32List");
+LIST(uint64, "uint64List");
 
 static const char *const on_off_auto_names[] = { "auto", "on", "off" };
 const EnumDesc enum_on_off_auto = { .name = "OnOffAuto", .names = on_off_auto_names, .count = 3 };

@@ -90,13 +90,22 @@ struct ValueType {
     ValueKind kind;
     const char *name; /* as introspection shows it: "bool", "uint16", "size", "OnOffAuto", … */
     size_t size;      /* bytes of the C representation */
+    /* What introspection says of the type beyond its members; ends with NULL, NULL allowed. */
+    const char *const *features;
     union {
+        uint64_t unit;               /* VALUE_SIZE: of text without suffix; 0: bytes */
         const EnumDesc *enumeration; /* VALUE_ENUM */
         struct {                     /* VALUE_RECORD, VALUE_UNION */
             const Field *fields;     /* ends with a NULL name; base fields of a union */
             /* Keys not listed are collected here instead of being an error: offset of a json_t *
              * object; 0 means closed. */
             size_t rest_offset;
+            /* VALUE_MODE_TEXT: the member that a value without a key is ("-device DRIVER"); NULL:
+             * none. */
+            const char *implied;
+            /* An open record whose further keys are the properties of the object type that the
+             * member rest_by names, one below the type rest_of; NULL: not so. */
+            const char *rest_by, *rest_of;
             /* VALUE_UNION: the enum field that selects, and per enum value a record (or NULL) whose
              * struct lies at variant_offset. */
             const Field *discriminator;
@@ -151,11 +160,39 @@ struct Field {
 /* The scalar types everything shares. */
 extern const ValueType value_type_bool, value_type_str, value_type_any, value_type_number,
     value_type_size, value_type_null;
+/* A size of which a number without suffix means MiB in text (-m 512) */
+extern const ValueType value_type_size_mib;
 extern const ValueType value_type_int8, value_type_int16, value_type_int32, value_type_int64;
 extern const ValueType value_type_uint8, value_type_uint16, value_type_uint32, value_type_uint64;
 /* VALUE_INT of 8 bytes that introspection calls "int" */
 extern const ValueType value_type_int;
-extern const ValueType value_type_str_list; /* ValueList of char * */
+
+/* Lists of the scalars: value_type_str_list is a StrList, … */
+#define VALUE_LIST_OF(Name, ctype) \
+    typedef struct Name { \
+        size_t len; \
+        ctype *items; \
+    } Name
+VALUE_LIST_OF(BoolList, bool);
+VALUE_LIST_OF(StrList, char *);
+VALUE_LIST_OF(AnyList, json_t *);
+VALUE_LIST_OF(NumberList, double);
+VALUE_LIST_OF(SizeList, uint64_t);
+VALUE_LIST_OF(IntList, int64_t);
+VALUE_LIST_OF(Int8List, int8_t);
+VALUE_LIST_OF(Int16List, int16_t);
+VALUE_LIST_OF(Int32List, int32_t);
+VALUE_LIST_OF(Int64List, int64_t);
+VALUE_LIST_OF(Uint8List, uint8_t);
+VALUE_LIST_OF(Uint16List, uint16_t);
+VALUE_LIST_OF(Uint32List, uint32_t);
+VALUE_LIST_OF(Uint64List, uint64_t);
+extern const ValueType value_type_bool_list, value_type_str_list, value_type_any_list,
+    value_type_number_list, value_type_size_list, value_type_int_list;
+extern const ValueType value_type_int8_list, value_type_int16_list, value_type_int32_list,
+    value_type_int64_list;
+extern const ValueType value_type_uint8_list, value_type_uint16_list, value_type_uint32_list,
+    value_type_uint64_list;
 
 /* "on", "off", "auto" is the order of the command line's help; auto is 0, so that zeroed means
  * auto. */
