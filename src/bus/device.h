@@ -60,6 +60,7 @@ struct Device {
     DeviceLines *lines;
     int instance_alias; /* for state sections; -1 none */
     json_t *options;    /* as given by the user, for later queries; NULL allowed */
+    Error *global_error; /* a global property could not be set: realize fails with it */
 };
 
 typedef struct DeviceClass {

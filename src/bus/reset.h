@@ -5,7 +5,7 @@
  *   hold   effects on others that a held reset has (lower lines)
  *   exit   leave reset: effects that need everybody's state to be reset
  *
- * Children first in each phase. Machine lock held.
+ * Children first in each phase. Machine lock held. Registered functions run at the end of hold.
  */
 #ifndef BUS_RESET_H
 #define BUS_RESET_H
@@ -34,7 +34,7 @@ void bus_reset(Bus *bus);
 typedef void ResetFn(void *opaque);
 void reset_register(ResetFn *fn, void *opaque);
 void reset_unregister(ResetFn *fn, void *opaque);
-/* Everything: registered functions, then the system bus's tree. */
+/* Everything: the system bus's tree and the registered functions. */
 void machine_reset_all(ResetType type);
 
 #endif

@@ -21,6 +21,8 @@
 #include "base/value.h"
 
 #define TYPE_OBJECT "object"
+/* Parent of all interfaces: types without instances whose class struct others implement. */
+#define TYPE_INTERFACE "interface"
 
 typedef struct Object Object;
 typedef struct ObjectClass ObjectClass;
@@ -33,16 +35,18 @@ struct Object {
     unsigned refcount; /* atomic */
     Object *parent;    /* in the composition tree; not a reference */
     char *name;        /* in the parent; NULL while not in the tree */
-    GHashTable *children; /* name → Object, owned references; NULL while there are none */
-    GPtrArray *child_order; /* Object, borrowed from children; order of insertion */
+    GPtrArray *children; /* Object, references, in order of insertion; NULL while there are none */
     GHashTable *dynamic;  /* properties added to this instance: name → DynamicProperty */
+    /* Realized or complete: from now on only FIELD_LATE properties can be set. */
+    bool sealed;
+    bool embedded; /* lives in memory that somebody else frees */
 };
 
 /* Every class struct begins with its parent's class struct, in the end with this one. A class is
  * made by copying its parent's, then class_init. */
 struct ObjectClass {
     Type *type;
-    /* A user may not name this object's children or unparent it by hand. */
+    /* Called when obj leaves the tree, before the tree drops its reference; optional. */
     void (*unparent)(Object *obj);
 };
 
@@ -77,9 +81,11 @@ void type_register(const TypeInfo *info);
 
 /* --- Types and classes --- */
 
-/* NULL if there is no such type. Opens a shared module that is known to bring the type. */
+/* NULL if there is no such type. */
 const TypeInfo *type_find(const char *name);
 bool type_is_abstract(const char *name);
+/* Bytes of an instance; the type must exist. */
+size_t type_instance_size_of(const char *name);
 bool type_is_a(const char *name, const char *ancestor);
 /* The nearest type name of those below ancestor, for suggestions; NULL if none is near. */
 const char *type_nearest(const char *name, const char *ancestor);
@@ -111,7 +117,10 @@ void class_set_default(ObjectClass *klass, const char *property, const char *val
 
 /* A new instance, one reference, owned by the caller. The type must exist and not be abstract. */
 Object *object_new(const char *type_name);
-/* As above for names that users give; an error names the type and suggests one. */
+/* In memory of at least the type's instance size that belongs to somebody else, who drops the
+ * reference before the memory goes away. */
+void object_init_in_place(void *memory, size_t size, const char *type_name);
+/* As object_new() for names that users give; an error names the type and suggests one. */
 Object *object_try_new(const char *type_name, const char *ancestor, Error **errp);
 void object_ref(Object *obj);
 void object_unref(Object *obj); /* NULL allowed */

@@ -82,4 +82,7 @@ extern const ValueType value_type_link;
         .name = (pname), .type = &(vtype), .offset = offsetof(S, m), __VA_ARGS__ \
     }
 
+/* "  port=<uint16>          - what it is (1..8) (default: 0)\n" */
+void property_print_help(const Field *row, GString *out);
+
 #endif

@@ -71,6 +71,22 @@ struct VmState {
     const VmState *const *subsections; /* ends with NULL; "parent/name" */
 };
 
+/*
+ * What is to be saved. name "0000:00:02.0/virtio-net" or "cpu" with instance makes an entry unique;
+ * instance -1 takes the next free number. name is copied. Machine lock held.
+ */
+typedef struct VmStateEntry {
+    char *name;
+    int instance;
+    const VmState *state;
+    void *opaque;
+} VmStateEntry;
+void vmstate_register(const char *name, int instance, const VmState *state, void *opaque);
+void vmstate_unregister(const VmState *state, void *opaque);
+/* In order of registration, by falling priority. */
+typedef bool VmStateVisitor(const VmStateEntry *entry, void *opaque);
+bool vmstate_foreach(VmStateVisitor *visit, void *opaque);
+
 /* clang-format off */
 #define VMSTATE_ROW(f, S, k, ctype, ...) \
     { .name = #f, .kind = (k), .offset = offsetof(S, f) + \
