@@ -3,8 +3,8 @@
  *
  * A client is one end: a NIC's queue on the guest's side, a back end (user, tap, socket, …) on the
  * other. net_send() hands a frame to the peer; a peer that has no room returns 0 and the frame
- * waits in the peer's queue until net_flush_queued() says there is room again. The sender of a frame
- * that had to wait is told when it went, and sends nothing more until then: that is the flow
+ * waits in the peer's queue until net_flush_queued() says there is room again. The sender of a
+ * frame that had to wait is told when it went, and sends nothing more until then: that is the flow
  * control.
  *
  * Main thread, machine lock held, throughout.
@@ -25,7 +25,7 @@ typedef struct NetFilter NetFilter;
 
 /* The longest frame with all headers that a peer may hand over: a 64 KiB segment to be cut, its
  * Ethernet and VLAN headers, and a virtio header. */
-#define NET_FRAME_MAX (65536 + 14 + 8 + 20)
+#define NET_FRAME_MAX  (65536 + 14 + 8 + 20)
 #define NET_QUEUES_MAX 1024 /* queue pairs of one netdev */
 
 /* What a back end can do to frames of a NIC that can't or won't do it itself. Bits. */
@@ -45,8 +45,8 @@ typedef void NetSentFn(NetClient *sender, size_t len);
 typedef struct NetClientOps {
     const char *type; /* "user", "nic": as -netdev and info network say it */
     size_t size;      /* of the struct that begins with the NetClient */
-    /* A frame from the peer, with the virtio header if vnet_header_len is set. Returns its size when
-     * taken (or dropped), 0 when there is no room now. */
+    /* A frame from the peer, with the virtio header if vnet_header_len is set. Returns its size
+     * when taken (or dropped), 0 when there is no room now. */
     size_t (*receive)(NetClient *nc, const struct iovec *iov, unsigned count);
     /* Optional: whether it makes sense to call receive() now. */
     bool (*can_receive)(NetClient *nc);

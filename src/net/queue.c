@@ -71,8 +71,7 @@ static size_t queue_keep(NetQueue *q, NetClient *sender, const struct iovec *iov
     return 0;
 }
 
-static size_t queue_deliver(NetQueue *q, NetClient *sender, const struct iovec *iov,
-                            unsigned count)
+static size_t queue_deliver(NetQueue *q, NetClient *sender, const struct iovec *iov, unsigned count)
 {
     q->delivering = true;
     size_t n = q->deliver(sender, iov, count, q->opaque);
