@@ -19,9 +19,9 @@ typedef enum IommuAccess {
 
 typedef struct IommuEntry {
     AddressSpace *target;
-    hwaddr iova;       /* aligned to mask + 1 */
-    hwaddr translated; /* in target */
-    hwaddr mask;       /* size of the mapping in bytes, less 1: a power of two less 1 */
+    hwaddr iova;        /* aligned to mask + 1 */
+    hwaddr translated;  /* in target */
+    hwaddr mask;        /* size of the mapping in bytes, less 1: a power of two less 1 */
     IommuAccess access; /* IOMMU_NONE: not mapped */
 } IommuEntry;
 
@@ -34,9 +34,9 @@ typedef enum IommuEvent {
 typedef struct IommuNotifier IommuNotifier;
 struct IommuNotifier {
     void (*notify)(IommuNotifier *n, IommuEvent event, const IommuEntry *entry);
-    unsigned events;    /* IommuEvent bits it wants */
-    hwaddr first, last; /* in the region, inclusive; entries are clipped to it */
-    unsigned index;     /* which translation context (0 unless the IOMMU has several) */
+    unsigned events;     /* IommuEvent bits it wants */
+    hwaddr first, last;  /* in the region, inclusive; entries are clipped to it */
+    unsigned index;      /* which translation context (0 unless the IOMMU has several) */
     IommuNotifier *next; /* private */
 };
 

@@ -79,12 +79,17 @@ typedef struct MemoryRegionOps {
 } MemoryRegionOps;
 
 /* --- Making regions. A region is embedded in its owner; `owner` is the object whose life it
- * shares, kept alive while guest memory is mapped. memory_region_finish() unmaps and releases. --- */
+ * shares, kept alive while guest memory is mapped. memory_region_finish() unmaps and releases. ---
+ */
 
 void memory_region_init(MemoryRegion *mr, Object *owner, const char *name, uint64_t size);
 void memory_region_init_io(MemoryRegion *mr, Object *owner, const MemoryRegionOps *ops,
                            void *opaque, const char *name, uint64_t size);
-/* RAM of its own: memfd-backed and shared. Fails when the host has not enough. */
+/*
+ * RAM of its own: memfd-backed and shared. Fails when the host has not enough. The block's id is
+ * the name, with the owner's path before it (memory_set_owner_path()) if it has one. On failure
+ * the region is left as if never initialised.
+ */
 MUST_CHECK bool memory_region_init_ram(MemoryRegion *mr, Object *owner, const char *name,
                                        uint64_t size, Error **errp);
 /* Read-only for the guest; filled through memory_region_ram_ptr(). */
@@ -107,6 +112,9 @@ void memory_region_init_alias(MemoryRegion *mr, Object *owner, const char *name,
  * old view.
  */
 void memory_region_finish(MemoryRegion *mr);
+/* Where an owner sits, for ids of its RAM that are stable over migration: "0000:00:02.0", g_free;
+ * NULL if it has no such place. The buses install this. */
+void memory_set_owner_path(char *(*path)(Object *owner));
 
 /* --- Properties --- */
 
@@ -146,10 +154,10 @@ void memory_commit(void);
 
 /*
  * A write of `size` bytes (0: any size) at addr rings the notifier instead of calling ops; with
- * match_data only if the value is `data`. Machine lock held.
+ * match_data only if the value is `data`. Listeners hear of it at the end of the transaction: the
+ * notifier must live until then. (Rings by the core go through a duplicate of its descriptor, so
+ * that one that is under way while the event is deleted goes nowhere else.) Machine lock held.
  */
-/* The event's descriptor is duplicated, so that a ring that is under way while the event is deleted
- * goes nowhere else. */
 void memory_region_add_eventfd(MemoryRegion *mr, hwaddr addr, unsigned size, bool match_data,
                                uint64_t data, EventNotifier *e);
 void memory_region_del_eventfd(MemoryRegion *mr, hwaddr addr, unsigned size, bool match_data,
@@ -168,8 +176,8 @@ struct AddressSpace {
     AddressSpace *next, **prev_link;
 };
 
-/* Machine lock held. root is borrowed and must outlive the address space. finish: its listeners must
- * be gone. */
+/* Machine lock held. root is borrowed and must outlive the address space. finish: its listeners
+ * must be gone. */
 void address_space_init(AddressSpace *as, MemoryRegion *root, const char *name);
 void address_space_finish(AddressSpace *as);
 
@@ -264,7 +272,7 @@ typedef struct MemorySection {
     MemoryRegion *mr;
     AddressSpace *as;
     hwaddr offset_in_region;
-    hwaddr addr; /* in the address space */
+    hwaddr addr;   /* in the address space */
     uint64_t size; /* bytes; a view covers at most 2^64 - 1 of them */
     bool readonly;
     bool nonvolatile;
@@ -277,8 +285,8 @@ typedef struct MemorySection {
  * eventfd_add, coalesced_del, coalesced_add; commit. Lookups see the new view before commit is
  * called. A commit that only changes notifiers or coalescing calls just those.
  *
- * log_start and log_stop: a section's dirty-log mask (bits 1 << DirtyClient) gained or lost clients.
- * Any member may be NULL.
+ * log_start and log_stop: a section's dirty-log mask (bits 1 << DirtyClient) gained or lost
+ * clients. Any member may be NULL.
  */
 struct MemoryListener {
     const char *name;
@@ -305,7 +313,7 @@ struct MemoryListener {
     void (*coalesced_del)(MemoryListener *l, const MemorySection *s, hwaddr addr, uint64_t len);
     /* Private to the memory core. */
     AddressSpace *as;
-    MemoryListener *next, **prev_link;
+    MemoryListener *next, *prev;
 };
 
 /* Replays the present view as region_add calls. Machine lock held, no transaction open. */
@@ -345,9 +353,10 @@ bool memory_global_log_active(void);
 /*
  * The accelerator's word on RAM. Any thread; either function may be NULL.
  *
- * write_code(block, offset, len): memory with its DIRTY_CODE bit clear is about to be written from
+ * write_code(block, offset, len): memory with its DIRTY_CODE bit clear has just been written from
  * outside the guest's own translated code (DMA, debugger, another CPU's slow path); afterwards the
- * bit is set.
+ * bit is set. It comes after the write, so that a translation made in between is caught too: clear
+ * the bit first, then read the code.
  *
  * dirty_cleared(block, offset, len): dirty bits were cleared; after the return, writes by vCPUs to
  * the range set them again (fast write permissions are gone).
@@ -386,9 +395,9 @@ struct MemoryRegion {
     hwaddr alias_offset;
     uint8_t kind; /* private to the memory core */
     bool enabled, readonly, romd, lockless, coalesced, nonvolatile, terminates;
-    uint8_t log_mask;          /* 1 << DirtyClient */
-    unsigned mapped_via_alias; /* aliases that are in a container */
-    unsigned root_of;          /* address spaces */
+    uint8_t log_mask;                             /* 1 << DirtyClient */
+    unsigned mapped_via_alias;                    /* aliases that are in a container */
+    unsigned root_of;                             /* address spaces */
     MemoryRegion *subregions, *next, **prev_link; /* by falling priority */
     struct MemoryEventfds *eventfds;              /* RCU */
     struct MemoryIommu *iommu;

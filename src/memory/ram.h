@@ -11,8 +11,12 @@
 #include "base/error.h"
 #include "base/rcu.h"
 
-typedef enum DirtyClient { DIRTY_DISPLAY, DIRTY_CODE, DIRTY_MIGRATION, DIRTY_CLIENT_COUNT }
-    DirtyClient;
+typedef enum DirtyClient {
+    DIRTY_DISPLAY,
+    DIRTY_CODE,
+    DIRTY_MIGRATION,
+    DIRTY_CLIENT_COUNT
+} DirtyClient;
 
 /* Dirty logs count in pages of this many bits, whatever the host's page size. */
 #define DIRTY_PAGE_BITS 12
@@ -27,9 +31,9 @@ struct RamBlock {
     uint64_t fd_offset; /* bytes */
     bool shared;        /* other processes that map fd see the same memory */
     bool readonly;
-    bool migratable;    /* its content belongs to the machine's state */
-    unsigned refcount;  /* atomic */
-    uint8_t log_mask;   /* atomic, 1 << DirtyClient: display and migration, while somebody logs */
+    bool migratable;   /* its content belongs to the machine's state */
+    unsigned refcount; /* atomic */
+    uint8_t log_mask;  /* atomic, 1 << DirtyClient: display and migration, while somebody logs */
     /* One bit a page (DIRTY_PAGE_BITS) and client; atomic words. */
     unsigned long *dirty[DIRTY_CLIENT_COUNT];
     /* Private to the memory core. */
@@ -70,10 +74,9 @@ RamBlock *ram_block_from_host(const void *host, uint64_t *offset);
 
 /* --- Dirty bits. Any thread; ranges are in bytes and lie in the block --- */
 
-/* The range is about to be written from outside translated code: tells the accelerator where that
- * throws code away. */
-void ram_block_prepare_write(RamBlock *block, uint64_t offset, uint64_t len);
-/* The range was written: sets the bits of the clients that log. */
+/* The range was written: sets the bits of the clients that log, and tells the accelerator where
+ * that throws translated code away. A full barrier stands between the write and the look at the
+ * bits, so that a client which clears bits and then reads sees the write or the bit. */
 void ram_block_mark_dirty(RamBlock *block, uint64_t offset, uint64_t len);
 /* Any bit set? */
 bool ram_block_is_dirty(const RamBlock *block, uint64_t offset, uint64_t len, DirtyClient client);

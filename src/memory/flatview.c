@@ -1,0 +1,294 @@
+/*
+ * Flat views: a region tree rendered to sorted ranges that don't overlap.
+ *
+ * Rendering walks the tree by falling priority and lets each terminating region fill the gaps that
+ * are left. Addresses are 128 bits wide while rendering, because regions are up to 2^64 bytes large
+ * and aliases shift them below zero.
+ *
+ * A published view keeps the owners of its regions and their RAM blocks alive. It dies after the
+ * last RCU reader, on liburcu's thread, and takes the machine lock to let go of the owners.
+ */
+#include <string.h>
+
+#include "event/lock.h"
+#include "memory/memory-internal.h"
+
+typedef __int128 Wide;
+
+#define REGION_DEPTH_MAX 64 /* deeper is a loop of aliases */
+
+typedef struct RenderContext {
+    FlatView *view;
+    Wide first, last; /* what is visible through all containers and aliases on the way */
+    bool readonly, nonvolatile;
+    unsigned depth;
+} RenderContext;
+
+/* UINT64_MAX stands for 2^64. */
+static Wide wide_size(uint64_t size)
+{
+    return size == UINT64_MAX ? (Wide)1 << 64 : (Wide)size;
+}
+
+static void view_insert(FlatView *view, unsigned at, const FlatRange *range)
+{
+    if (view->count == view->room) {
+        view->room = MAX_OF(16, view->room * 2);
+        view->ranges = g_renew(FlatRange, view->ranges, view->room);
+    }
+    memmove(&view->ranges[at + 1], &view->ranges[at], (view->count - at) * sizeof(view->ranges[0]));
+    view->ranges[at] = *range;
+    view->count++;
+}
+
+/* The first range that ends at or above addr. */
+static unsigned view_first_from(const FlatView *view, hwaddr addr)
+{
+    unsigned low = 0, high = view->count;
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        if (view->ranges[middle].last < addr) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static uint8_t region_log_mask(const MemoryRegion *mr)
+{
+    uint8_t mask = mr->log_mask;
+    if (memory_core.global_log && mr->ram && !(mr->kind == REGION_RAM && mr->readonly)) {
+        mask |= 1u << DIRTY_MIGRATION;
+    }
+    return mask;
+}
+
+/* Put mr, whose first byte is at base, into the gaps of [first, last]. */
+static void fill_gaps(const RenderContext *ctx, MemoryRegion *mr, Wide base, hwaddr first,
+                      hwaddr last)
+{
+    FlatView *view = ctx->view;
+    FlatRange range = {
+        .mr = mr,
+        .log_mask = region_log_mask(mr),
+        .romd = mr->romd,
+        .readonly = ctx->readonly,
+        .nonvolatile = ctx->nonvolatile,
+    };
+    unsigned i = view_first_from(view, first);
+
+    for (hwaddr at = first;; i++) {
+        bool gap_open = i == view->count || view->ranges[i].start > at;
+        if (gap_open) {
+            range.start = at;
+            range.last = last;
+            if (i < view->count && view->ranges[i].start <= last) {
+                range.last = view->ranges[i].start - 1;
+            }
+            range.offset = (hwaddr)((Wide)at - base);
+            view_insert(view, i, &range);
+            i++;
+        }
+        /* i is now the range after the gap, or past the end */
+        if (i == view->count || view->ranges[i].start > last || view->ranges[i].last >= last) {
+            return;
+        }
+        at = view->ranges[i].last + 1;
+    }
+}
+
+static void render(RenderContext ctx, MemoryRegion *mr, Wide base)
+{
+    if (!mr->enabled) {
+        return;
+    }
+    assert(ctx.depth++ < REGION_DEPTH_MAX);
+    base += mr->addr;
+    ctx.first = MAX_OF(ctx.first, base);
+    ctx.last = MIN_OF(ctx.last, base + wide_size(mr->size) - 1);
+    if (ctx.first > ctx.last) {
+        return;
+    }
+    ctx.readonly |= mr->readonly;
+    ctx.nonvolatile |= mr->nonvolatile;
+    if (mr->alias) {
+        render(ctx, mr->alias, base - mr->alias_offset - mr->alias->addr);
+        return;
+    }
+    for (MemoryRegion *sub = mr->subregions; sub; sub = sub->next) {
+        render(ctx, sub, base);
+    }
+    if (mr->terminates) {
+        fill_gaps(&ctx, mr, base, (hwaddr)ctx.first, (hwaddr)ctx.last);
+    }
+}
+
+static bool ranges_join(const FlatRange *a, const FlatRange *b)
+{
+    return a->last + 1 == b->start && a->mr == b->mr &&
+           a->offset + (a->last - a->start) + 1 == b->offset && a->romd == b->romd &&
+           a->readonly == b->readonly && a->nonvolatile == b->nonvolatile &&
+           a->log_mask == b->log_mask;
+}
+
+static void view_simplify(FlatView *view)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < view->count; i++) {
+        if (n && ranges_join(&view->ranges[n - 1], &view->ranges[i])) {
+            view->ranges[n - 1].last = view->ranges[i].last;
+        } else {
+            view->ranges[n++] = view->ranges[i];
+        }
+    }
+    view->count = n;
+}
+
+FlatView *flat_view_render(MemoryRegion *root)
+{
+    FlatView *view = g_new0(FlatView, 1);
+    view->refcount = 1;
+    view->root = root;
+    if (root) {
+        RenderContext ctx = { .view = view, .first = 0, .last = ((Wide)1 << 64) - 1 };
+        render(ctx, root, -(Wide)root->addr);
+        view_simplify(view);
+    }
+    view->starts = g_new(hwaddr, MAX_OF(1, view->count));
+    for (unsigned i = 0; i < view->count; i++) {
+        FlatRange *r = &view->ranges[i];
+        view->starts[i] = r->start;
+        r->owner = r->mr->owner;
+        r->block = r->mr->ram;
+        if (r->owner) {
+            object_ref(r->owner);
+        }
+        if (r->block) {
+            ram_block_ref(r->block);
+        }
+    }
+    return view;
+}
+
+MemoryRegion *flat_view_root(MemoryRegion *mr)
+{
+    for (;;) {
+        if (!mr->enabled) {
+            return NULL;
+        }
+        if (mr->readonly || mr->nonvolatile || mr->terminates) {
+            return mr;
+        }
+        if (mr->alias) {
+            if (mr->alias_offset || mr->size < mr->alias->size) {
+                return mr;
+            }
+            mr = mr->alias;
+            continue;
+        }
+        MemoryRegion *only = NULL;
+        for (MemoryRegion *sub = mr->subregions; sub; sub = sub->next) {
+            if (!sub->enabled) {
+                continue;
+            }
+            if (only || sub->addr || sub->size > mr->size) {
+                return mr;
+            }
+            only = sub;
+        }
+        if (!only) {
+            return NULL;
+        }
+        mr = only;
+    }
+}
+
+bool flat_range_same(const FlatRange *a, const FlatRange *b)
+{
+    return a->start == b->start && a->last == b->last && a->mr == b->mr && a->block == b->block &&
+           a->offset == b->offset && a->romd == b->romd && a->readonly == b->readonly &&
+           a->nonvolatile == b->nonvolatile;
+}
+
+bool flat_view_equal(const FlatView *a, const FlatView *b)
+{
+    if (a->count != b->count) {
+        return false;
+    }
+    for (unsigned i = 0; i < a->count; i++) {
+        if (!flat_range_same(&a->ranges[i], &b->ranges[i]) ||
+            a->ranges[i].log_mask != b->ranges[i].log_mask) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void flat_view_free(struct rcu_head *head)
+{
+    FlatView *view = CONTAINER_OF(head, FlatView, rcu);
+    {
+        MACHINE_LOCKED(); /* an owner's finalize may run here */
+        for (unsigned i = 0; i < view->count; i++) {
+            ram_block_unref(view->ranges[i].block);
+            object_unref(view->ranges[i].owner);
+        }
+    }
+    g_free(view->ranges);
+    g_free(view->starts);
+    g_free(view);
+}
+
+void flat_view_ref(FlatView *view)
+{
+    view->refcount++;
+}
+
+void flat_view_unref(FlatView *view)
+{
+    assert(view->refcount);
+    if (--view->refcount == 0) {
+        rcu_defer(&view->rcu, flat_view_free);
+    }
+}
+
+const FlatRange *flat_view_find(const FlatView *view, hwaddr addr, hwaddr *next)
+{
+    const hwaddr *s = view->starts;
+    unsigned n = view->count;
+
+    /* The last range that starts at or below addr; no unpredictable branches. */
+    while (n > 1) {
+        unsigned half = n / 2;
+        s = s[half] <= addr ? s + half : s;
+        n -= half;
+    }
+    unsigned i = (unsigned)(s - view->starts);
+    if (LIKELY(n)) {
+        const FlatRange *r = &view->ranges[i];
+        if (LIKELY(addr >= r->start && addr <= r->last)) {
+            return r;
+        }
+        i += addr >= r->start;
+    }
+    if (next) {
+        *next = i < view->count ? view->starts[i] : UINT64_MAX;
+    }
+    return NULL;
+}
+
+MemorySection flat_range_section(const FlatRange *range, AddressSpace *as)
+{
+    uint64_t size = range->last - range->start + 1;
+    return (MemorySection){
+        .mr = range->mr,
+        .as = as,
+        .offset_in_region = range->offset,
+        .addr = range->start,
+        .size = size ? size : UINT64_MAX,
+        .readonly = range->readonly,
+        .nonvolatile = range->nonvolatile,
+    };
+}
