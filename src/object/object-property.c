@@ -263,40 +263,45 @@ static void link_replace(Object **slot, Object *target)
     object_unref(old);
 }
 
+/* What a path or id leads to, of any type; NULL if to nothing. An id of -object or -device is the
+ * common case and never ambiguous. */
+static Object *link_find(const char *path, const char *type_name, bool *ambiguous)
+{
+    *ambiguous = false;
+    if (path[0] == '/') {
+        return object_resolve(path, TYPE_OBJECT, NULL);
+    }
+    static const char *const by_id[] = { "/objects/", "/machine/peripheral/" };
+    for (size_t i = 0; i < ARRAY_LEN(by_id); i++) {
+        g_autofree char *full = g_strconcat(by_id[i], path, NULL);
+        Object *target = object_resolve(full, TYPE_OBJECT, NULL);
+        if (target) {
+            return target;
+        }
+    }
+    return object_resolve(path, type_name, ambiguous);
+}
+
 static Object *link_resolve(const char *path, const char *type_name, const char *property,
                             Error **errp)
 {
     bool ambiguous;
-    /* An id of -object or -device is the common case and never ambiguous. */
-    static const char *const by_id[] = { "/objects/", "/machine/peripheral/", "" };
-    for (size_t i = 0; i < ARRAY_LEN(by_id); i++) {
-        g_autofree char *full = g_strconcat(by_id[i], path, NULL);
-        Object *target = object_resolve(full, TYPE_OBJECT, &ambiguous);
-        if (target && object_dynamic_cast(target, type_name)) {
-            return target;
-        }
-        if (target) {
-            error_set(errp, "Parameter '%s' expects an object of type '%s', but '%s' is of type '%s'",
-                      property, type_name, path, object_type_name(target));
-            return NULL;
-        }
-        if (path[0] == '/') {
-            break;
-        }
-    }
-    if (path[0] == '/') {
-        Object *target = object_resolve(path, type_name, &ambiguous);
-        if (target) {
-            return target;
-        }
-    }
+    Object *target = link_find(path, type_name, &ambiguous);
     if (ambiguous) {
         error_set(errp, "Parameter '%s': path '%s' does not name one object only", property, path);
-    } else {
+        return NULL;
+    }
+    if (!target) {
         error_set_class(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
                         "Parameter '%s': object '%s' not found", property, path);
+        return NULL;
     }
-    return NULL;
+    if (!object_dynamic_cast(target, type_name)) {
+        error_set(errp, "Parameter '%s' expects an object of type '%s', but '%s' is of type '%s'",
+                  property, type_name, path, object_type_name(target));
+        return NULL;
+    }
+    return target;
 }
 
 static bool link_parse(void *owner, const Field *field, void *slot, json_t *json, ValueMode mode,

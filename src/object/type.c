@@ -187,7 +187,13 @@ size_t type_instance_size_of(const char *name)
 bool type_is_abstract(const char *name)
 {
     Type *type = type_lookup(name);
-    return !type || type->info->abstract || type_is_a(name, TYPE_INTERFACE);
+    if (!type || type->info->abstract) {
+        return true;
+    }
+    while (type_parent(type)) {
+        type = type_parent(type);
+    }
+    return !strcmp(type->info->name, TYPE_INTERFACE);
 }
 
 bool type_is_a(const char *name, const char *ancestor)
