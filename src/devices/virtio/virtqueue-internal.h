@@ -12,8 +12,8 @@
  * is plain RAM, and through the address space otherwise. */
 typedef struct RingArea {
     uint8_t *host; /* NULL: not direct */
-    MemoryRegion *mr;
-    hwaddr mr_offset;
+    RamBlock *block;
+    uint64_t ram_offset; /* of host in block */
     AddressSpace *as;
     hwaddr addr;
     uint32_t len;
@@ -125,7 +125,7 @@ static inline void ring_area_store16(const RingArea *a, uint32_t offset, uint16_
 {
     if (LIKELY(a->host)) {
         __atomic_store_n((uint16_t *)(a->host + offset), htole16(value), __ATOMIC_RELAXED);
-        memory_region_set_dirty(a->mr, a->mr_offset + offset, sizeof(value));
+        ram_block_mark_dirty(a->block, a->ram_offset + offset, sizeof(value));
     } else {
         ring_area_store16_slow(a, offset, value);
     }
