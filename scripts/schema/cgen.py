@@ -178,6 +178,8 @@ def header(module):
             ctype = o.argument.type.c_type
             w.line(f'typedef {ctype}{"" if ctype.endswith("*") else " "}'
                    f'option_type_{c_name(o.name)};')
+        elif not o.sugar:
+            w.line(f'typedef bool option_type_{c_name(o.name)};')
     w.line('\n#endif')
     return w.text()
 

@@ -20,7 +20,7 @@ TOKEN = re.compile(r'''
 MEMBER_FLAGS = ('unstable', 'deprecated')
 COMMAND_FLAGS = ('unstable', 'deprecated', 'oob', 'preconfig', 'deferred', 'monitor')
 EVENT_FLAGS = ('unstable', 'deprecated')
-OPTION_FLAGS = ('first', 'positional', 'deprecated', 'hidden')
+OPTION_FLAGS = ('first', 'positional', 'deprecated', 'hidden', 'helps', 'nofile')
 REPEATS = ('last', 'once', 'merge', 'append')
 
 
@@ -313,6 +313,9 @@ class Parser:
         self.section = Section(title, int(order), where)
         self.module.sections.append(self.section)
 
+    def alias(self):
+        return self.accept('?') or self.word('another name')
+
     def option(self, doc, where):
         if not self.section:
             self.fail("an option needs a heading: options \"TITLE\" ORDER before it")
@@ -326,9 +329,9 @@ class Parser:
                 metavar = self.string('the argument')
             elif self.at_text('alias'):
                 self.advance()
-                aliases.append(self.word('another name'))
+                aliases.append(self.alias())
                 while self.accept(','):
-                    aliases.append(self.word('another name'))
+                    aliases.append(self.alias())
             elif self.at_text('group'):
                 self.advance()
                 group = self.string('the name of the group')

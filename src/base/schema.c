@@ -93,7 +93,9 @@ const char *qmp_command_nearest(const char *name)
 static bool parse_args(const QmpCommand *command, json_t *arguments, void **args, Error **errp)
 {
     static const Field none[] = { {} };
-    static const ValueType empty = { .kind = VALUE_RECORD, .name = "command", .record.fields = none };
+    static const ValueType empty = { .kind = VALUE_RECORD,
+                                     .name = "command",
+                                     .record.fields = none };
     const ValueType *type = command->args ? command->args : &empty;
     json_t *json = arguments ? json_incref(arguments) : json_object();
     void *room = g_malloc0(type->size + 1);

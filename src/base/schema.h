@@ -6,7 +6,8 @@
  *
  *     command device_del (id: str)             bool qmp_device_del(const DeviceDelArgs *args,
  *                                                                  Error **errp);
- *     command query-status -> StatusInfo       bool qmp_query_status(StatusInfo *ret, Error **errp);
+ *     command query-status -> StatusInfo       bool qmp_query_status(StatusInfo *ret, Error
+ * **errp);
  *
  * ret is zeroed; what the handler leaves there is printed and freed, also when it fails. A command
  * marked `monitor` gets the monitor it came from first; one marked `deferred` gets a QmpReply * in
@@ -48,9 +49,9 @@ typedef enum QmpCommandFlags {
 
 typedef struct QmpCommand {
     const char *name;
-    const ValueType *args; /* record or union; NULL: none */
-    const ValueType *ret;  /* NULL: an empty object */
-    unsigned flags;        /* QmpCommandFlags */
+    const ValueType *args;       /* record or union; NULL: none */
+    const ValueType *ret;        /* NULL: an empty object */
+    unsigned flags;              /* QmpCommandFlags */
     const char *const *features; /* ends with NULL; NULL allowed */
     const char *help;
     /* The generated thunk. ret: zeroed room for a value of type ret, or the QmpReply * of a
@@ -110,6 +111,8 @@ typedef enum OptionFlags {
     OPTION_POSITIONAL = 1 << 1, /* takes arguments that don't begin with '-' */
     OPTION_HIDDEN = 1 << 2,     /* not in the help */
     OPTION_DEPRECATED = 1 << 3,
+    OPTION_HELPS = 1 << 4,  /* "help" as the argument of a scalar option asks for help */
+    OPTION_NOFILE = 1 << 5, /* can't stand in a config file */
 } OptionFlags;
 
 /* One option that this one stands for. "%s" in the argument is this one's, commas doubled. */

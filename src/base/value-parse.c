@@ -228,9 +228,8 @@ static bool parse_int(Parser *p, const ValueType *type, void *slot, json_t *json
         return true;
     }
     g_autofree char *what =
-        range || spare ?
-            g_strdup_printf("an integer between %" PRId64 " and %" PRId64, min, max) :
-            g_strdup("an integer");
+        range || spare ? g_strdup_printf("an integer between %" PRId64 " and %" PRId64, min, max)
+                       : g_strdup("an integer");
     return fail_expected(p, type, &at, json, what);
 }
 
@@ -256,9 +255,8 @@ static bool parse_uint(Parser *p, const ValueType *type, void *slot, json_t *jso
         return true;
     }
     g_autofree char *what =
-        range || spare ?
-            g_strdup_printf("an integer between %" PRIu64 " and %" PRIu64, min, max) :
-            g_strdup("a non-negative integer");
+        range || spare ? g_strdup_printf("an integer between %" PRIu64 " and %" PRIu64, min, max)
+                       : g_strdup("a non-negative integer");
     return fail_expected(p, type, &at, json, what);
 }
 
@@ -270,8 +268,8 @@ static bool parse_size(Parser *p, const ValueType *type, uint64_t *slot, json_t 
     const char *text = text_of(p, json);
     uint64_t v = 0;
 
-    bool ok = text ? text_to_size(text, type->unit ? type->unit : 1, &v) :
-                     json_is_integer(json) && json_integer_value(json) >= 0;
+    bool ok = text ? text_to_size(text, type->unit ? type->unit : 1, &v)
+                   : json_is_integer(json) && json_integer_value(json) >= 0;
     if (ok && !text) {
         v = (uint64_t)json_integer_value(json);
     }
@@ -281,11 +279,10 @@ static bool parse_size(Parser *p, const ValueType *type, uint64_t *slot, json_t 
     }
     g_autofree char *low = text_from_size(min);
     g_autofree char *high = text_from_size(max);
-    g_autofree char *what =
-        range ? g_strdup_printf("a size between %s and %s", low, high) :
-        p->mode == VALUE_MODE_TEXT ?
-                g_strdup("a size in bytes, or with a suffix K, M, G or T") :
-                g_strdup("a size in bytes");
+    g_autofree char *what = range ? g_strdup_printf("a size between %s and %s", low, high)
+                            : p->mode == VALUE_MODE_TEXT
+                                ? g_strdup("a size in bytes, or with a suffix K, M, G or T")
+                                : g_strdup("a size in bytes");
     return fail_expected(p, type, &at, json, what);
 }
 
@@ -304,9 +301,8 @@ static bool parse_number(Parser *p, const ValueType *type, double *slot, json_t 
         return true;
     }
     g_autofree char *what =
-        range ? g_strdup_printf("a number between %" PRId64 " and %" PRId64, range->min,
-                                range->max) :
-                g_strdup("a number");
+        range ? g_strdup_printf("a number between %" PRId64 " and %" PRId64, range->min, range->max)
+              : g_strdup("a number");
     return fail_expected(p, type, &at, json, what);
 }
 
@@ -330,8 +326,8 @@ static bool parse_str(Parser *p, const ValueType *type, char **slot, json_t *jso
         return fail_expected(p, type, &at, json, "a string");
     }
     if (range && (strlen(text) < (size_t)range->min || strlen(text) > (size_t)range->max)) {
-        g_autofree char *what = g_strdup_printf("a string of %" PRId64 " to %" PRId64 " bytes",
-                                                range->min, range->max);
+        g_autofree char *what =
+            g_strdup_printf("a string of %" PRId64 " to %" PRId64 " bytes", range->min, range->max);
         g_free(text);
         return fail_expected(p, type, &at, json, what);
     }
@@ -377,9 +373,8 @@ static bool fail_unknown(Parser *p, const ValueType *type, const ValueType *vari
                          const void *slot, const char *key, const Step *outer)
 {
     Step step = { .outer = outer, .name = key };
-    FieldCandidates candidates = {
-        .next = { type->record.fields, variant ? variant->record.fields : NULL }
-    };
+    FieldCandidates candidates = { .next = { type->record.fields,
+                                             variant ? variant->record.fields : NULL } };
     const char *near = text_nearest(key, next_field_name, &candidates);
     GString *path = g_string_new(NULL);
     append_path(path, &step);
@@ -563,8 +558,8 @@ static bool parse_list(Parser *p, const ValueType *type, ValueList *list, json_t
 {
     json_t *expanded = list_from_text(p, type, json);
     json_t *array = expanded ? expanded : json;
-    bool ok = json_is_array(array) ? parse_items(p, type, list, array, at) :
-                                     fail_expected(p, type, &at, json, "an array");
+    bool ok = json_is_array(array) ? parse_items(p, type, list, array, at)
+                                   : fail_expected(p, type, &at, json, "an array");
 
     json_decref(expanded);
     return ok;
@@ -700,8 +695,7 @@ static bool parse_value(Parser *p, const ValueType *type, void *slot, json_t *js
     return false;
 }
 
-static bool parse_field(Parser *p, void *owner, const Field *field, json_t *json,
-                        const Step *outer)
+static bool parse_field(Parser *p, void *owner, const Field *field, json_t *json, const Step *outer)
 {
     const ValueType *type = field->type;
     Step step = { .outer = outer, .name = field->name };

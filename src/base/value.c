@@ -32,11 +32,11 @@ const ValueType value_type_size_mib = {
     .kind = VALUE_SIZE, .name = "size", .size = sizeof(uint64_t), .unit = MiB
 };
 
-#define LIST(ident, lname) \
-    const ValueType value_type_##ident##_list = { \
-        .kind = VALUE_LIST, .name = (lname), .size = sizeof(ValueList), \
-        .element = &value_type_##ident \
-    }
+#define LIST(ident, lname)                                                   \
+    const ValueType value_type_##ident##_list = { .kind = VALUE_LIST,        \
+                                                  .name = (lname),           \
+                                                  .size = sizeof(ValueList), \
+                                                  .element = &value_type_##ident }
 
 LIST(bool, "boolList");
 LIST(str, "strList");
@@ -170,8 +170,8 @@ void field_set_default(void *owner, const Field *field)
     }
     if (field->flags & FIELD_BIT) {
         uint64_t word = value_load_uint(slot, field->width);
-        word = field->def.u ? word | (UINT64_C(1) << field->bit) :
-                              word & ~(UINT64_C(1) << field->bit);
+        word =
+            field->def.u ? word | (UINT64_C(1) << field->bit) : word & ~(UINT64_C(1) << field->bit);
         value_store_int(slot, field->width, word);
         return;
     }

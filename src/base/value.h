@@ -6,8 +6,9 @@
  * these tables for options and commands; object types write them by hand as property rows
  * (object/property.h).
  *
- * A value comes in as JSON (jansson), objects without duplicate keys. The mode says whether scalars may be written as text:
- * command-line keyval and config files give strings for everything, QMP gives typed JSON.
+ * A value comes in as JSON (jansson), objects without duplicate keys. The mode says whether scalars
+ * may be written as text: command-line keyval and config files give strings for everything, QMP
+ * gives typed JSON.
  *
  * C representation of a record: a plain struct.
  *   scalar                T name;
@@ -149,8 +150,8 @@ struct Field {
         double d;
         const char *s; /* VALUE_STR; VALUE_CUSTOM: parsed as text */
     } def;
-    /* FIELD_RANGE, inclusive: of a number, each number of a list, the bytes of a string. For unsigned
-     * types min and max are compared as unsigned. */
+    /* FIELD_RANGE, inclusive: of a number, each number of a list, the bytes of a string. For
+     * unsigned types min and max are compared as unsigned. */
     int64_t min;
     int64_t max;
     const char *help; /* one line */
@@ -169,9 +170,9 @@ extern const ValueType value_type_int;
 
 /* Lists of the scalars: value_type_str_list is a StrList, … */
 #define VALUE_LIST_OF(Name, ctype) \
-    typedef struct Name { \
-        size_t len; \
-        ctype *items; \
+    typedef struct Name {          \
+        size_t len;                \
+        ctype *items;              \
     } Name
 VALUE_LIST_OF(BoolList, bool);
 VALUE_LIST_OF(StrList, char *);

@@ -162,8 +162,7 @@ static void test_deferred(void)
     ERROR_AUTO err = NULL;
     int monitor;
 
-    g_assert_false(
-        qmp_command_start(qmp_command_find("wait-point"), NULL, early, &t.reply, &err));
+    g_assert_false(qmp_command_start(qmp_command_find("wait-point"), NULL, early, &t.reply, &err));
     g_assert_cmpstr(error_message(err), ==, "no time");
     g_assert_cmpint(t.answers, ==, 0);
     json_decref(early);

@@ -100,7 +100,7 @@ static void test_from_size(void)
         uint64_t bytes;
         const char *text;
     } rows[] = {
-        { 0, "0 B" },         { 512, "512 B" },           { KiB, "1 KiB" },
+        { 0, "0 B" },           { 512, "512 B" },           { KiB, "1 KiB" },
         { 64 * MiB, "64 MiB" }, { 3 * GiB / 2, "1.5 GiB" }, { UINT64_MAX, "16 EiB" },
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -147,8 +147,9 @@ static const char *nearest(const char *text, const char *const *words)
 
 static void test_nearest(void)
 {
-    static const char *const words[] = { "addr", "id", "multifunction", "romfile", "q35", "pc",
-                                         "virtio-net-pci", "virtio-blk-pci", NULL };
+    static const char *const words[] = { "addr", "id", "multifunction",  "romfile",
+                                         "q35",  "pc", "virtio-net-pci", "virtio-blk-pci",
+                                         NULL };
     static const char *const none[] = { NULL };
 
     g_assert_cmpstr(nearest("adrr", words), ==, "addr");

@@ -19,7 +19,10 @@ typedef struct Point {
 } Point;
 static const Field point_fields[] = {
     { .name = "x", .type = &value_type_int, .offset = offsetof(Point, x) },
-    { .name = "y", .type = &value_type_uint8, .offset = offsetof(Point, y), .flags = FIELD_DEFAULT,
+    { .name = "y",
+      .type = &value_type_uint8,
+      .offset = offsetof(Point, y),
+      .flags = FIELD_DEFAULT,
       .def.u = 7 },
     {}
 };
@@ -41,16 +44,19 @@ typedef struct Spot {
         Point point;
     } u;
 } Spot;
-static const AlternateBranch spot_branches[] = { { "point", &type_point }, { "color", &type_color } };
-static const ValueType type_spot = {
-    .kind = VALUE_ALTERNATE, .name = "Spot", .size = sizeof(Spot),
-    .alternate = { spot_branches, 2, offsetof(Spot, u) }
-};
+static const AlternateBranch spot_branches[] = { { "point", &type_point },
+                                                 { "color", &type_color } };
+static const ValueType type_spot = { .kind = VALUE_ALTERNATE,
+                                     .name = "Spot",
+                                     .size = sizeof(Spot),
+                                     .alternate = { spot_branches, 2, offsetof(Spot, u) } };
 
 /* union: shape selects */
 typedef enum ShapeKind { SHAPE_DOT, SHAPE_LABEL, SHAPE_VOID, SHAPE_COUNT } ShapeKind;
 static const char *const shape_names[] = { "dot", "label", "void" };
-static const EnumDesc enum_shape = { .name = "ShapeKind", .names = shape_names, .count = SHAPE_COUNT };
+static const EnumDesc enum_shape = { .name = "ShapeKind",
+                                     .names = shape_names,
+                                     .count = SHAPE_COUNT };
 static const ValueType type_shape_kind = {
     .kind = VALUE_ENUM, .name = "ShapeKind", .size = sizeof(int), .enumeration = &enum_shape
 };
@@ -60,8 +66,11 @@ typedef struct Label {
 } Label;
 static const Field label_fields[] = {
     { .name = "text", .type = &value_type_str, .offset = offsetof(Label, text) },
-    { .name = "bold", .type = &value_type_bool, .offset = offsetof(Label, bold),
-      .flags = FIELD_DEFAULT, .def.u = 1 },
+    { .name = "bold",
+      .type = &value_type_bool,
+      .offset = offsetof(Label, bold),
+      .flags = FIELD_DEFAULT,
+      .def.u = 1 },
     {}
 };
 static const ValueType type_label = {
@@ -76,16 +85,21 @@ typedef struct Shape {
     } u;
 } Shape;
 static const Field shape_fields[] = {
-    { .name = "id", .type = &value_type_str, .offset = offsetof(Shape, id), .flags = FIELD_OPTIONAL },
+    { .name = "id",
+      .type = &value_type_str,
+      .offset = offsetof(Shape, id),
+      .flags = FIELD_OPTIONAL },
     { .name = "type", .type = &type_shape_kind, .offset = offsetof(Shape, type) },
     {}
 };
 static const ValueType *const shape_variants[] = { &type_point, &type_label, NULL };
-static const ValueType type_shape = {
-    .kind = VALUE_UNION, .name = "Shape", .size = sizeof(Shape),
-    .record = { .fields = shape_fields, .discriminator = &shape_fields[1],
-                .variants = shape_variants, .variant_offset = offsetof(Shape, u) }
-};
+static const ValueType type_shape = { .kind = VALUE_UNION,
+                                      .name = "Shape",
+                                      .size = sizeof(Shape),
+                                      .record = { .fields = shape_fields,
+                                                  .discriminator = &shape_fields[1],
+                                                  .variants = shape_variants,
+                                                  .variant_offset = offsetof(Shape, u) } };
 
 typedef struct All {
     bool flag;
@@ -109,7 +123,10 @@ typedef struct All {
     uint32_t bits;
     json_t *rest;
 } All;
-#define F(n, t, ...) { .name = #n, .type = &(t), .offset = offsetof(All, n), __VA_ARGS__ }
+#define F(n, t, ...)                                                      \
+    {                                                                     \
+        .name = #n, .type = &(t), .offset = offsetof(All, n), __VA_ARGS__ \
+    }
 static const Field all_fields[] = {
     F(flag, value_type_bool, .flags = FIELD_DEFAULT),
     F(level, value_type_int, .flags = FIELD_OPTIONAL | FIELD_RANGE,
@@ -128,17 +145,23 @@ static const Field all_fields[] = {
     F(points, type_point_list, .flags = FIELD_OPTIONAL),
     F(numbers, type_int_list, .flags = FIELD_OPTIONAL | FIELD_RANGE, .max = 100),
     F(extra, value_type_any, .flags = FIELD_OPTIONAL),
-    { .name = "bit3", .type = &value_type_bool, .offset = offsetof(All, bits), .bit = 3, .width = 4,
-      .flags = FIELD_DEFAULT | FIELD_BIT, .def.u = 1 },
+    { .name = "bit3",
+      .type = &value_type_bool,
+      .offset = offsetof(All, bits),
+      .bit = 3,
+      .width = 4,
+      .flags = FIELD_DEFAULT | FIELD_BIT,
+      .def.u = 1 },
     {}
 };
 static const ValueType type_all = {
     .kind = VALUE_RECORD, .name = "All", .size = sizeof(All), .record.fields = all_fields
 };
-static const ValueType type_open = {
-    .kind = VALUE_RECORD, .name = "Open", .size = sizeof(All),
-    .record = { .fields = all_fields, .rest_offset = offsetof(All, rest) }
-};
+static const ValueType type_open = { .kind = VALUE_RECORD,
+                                     .name = "Open",
+                                     .size = sizeof(All),
+                                     .record = { .fields = all_fields,
+                                                 .rest_offset = offsetof(All, rest) } };
 
 static json_t *load(const char *text)
 {
@@ -307,7 +330,8 @@ static void test_errors(void)
         { "{\"level\": -4}", "Parameter 'level' expects an integer between -3 and 8, got -4" },
         { "{\"level\": \"5\"}", "Parameter 'level' expects an integer between -3 and 8, got '5'" },
         { "{\"level\": 5.5}", "Parameter 'level' expects an integer between -3 and 8, got 5.5" },
-        { "{\"port\": 65536}", "Parameter 'port' expects an integer between 0 and 65535, got 65536" },
+        { "{\"port\": 65536}",
+          "Parameter 'port' expects an integer between 0 and 65535, got 65536" },
         { "{\"port\": -1}", "Parameter 'port' expects an integer between 0 and 65535, got -1" },
         { "{\"mem\": 1}", "Parameter 'mem' expects a size between 1 KiB and 1 GiB, got 1" },
         { "{\"mem\": \"1M\"}", "Parameter 'mem' expects a size between 1 KiB and 1 GiB, got '1M'" },
@@ -327,8 +351,7 @@ static void test_errors(void)
           "Parameter 'points' expects an array, got an object" },
         { "{\"numbers\": [1, 101], \"at\": {\"x\": 1}, \"spot\": \"red\"}",
           "Parameter 'numbers.1' expects an integer between 0 and 100, got 101" },
-        { "{\"at\": {\"x\": 1}, \"spot\": 3}",
-          "Parameter 'spot' expects point or color, got 3" },
+        { "{\"at\": {\"x\": 1}, \"spot\": 3}", "Parameter 'spot' expects point or color, got 3" },
         { "{\"at\": {\"x\": 1}, \"spot\": {\"x\": 1, \"y\": 256}}",
           "Parameter 'spot.y' expects an integer between 0 and 255, got 256" },
         { "{\"at\": {\"x\": 1}, \"spot\": \"blue\"}",
@@ -348,8 +371,9 @@ static void test_union(void)
     assert_parses(&type_shape, "{\"type\": \"void\"}", VALUE_MODE_TYPED);
     assert_parses(&type_shape, "{\"x\": 1, \"type\": \"dot\", \"id\": \"d\"}", VALUE_MODE_TYPED);
     assert_fails(&type_shape, "{\"x\": 1}", VALUE_MODE_TYPED, "Parameter 'type' is missing");
-    assert_fails(&type_shape, "{\"type\": \"dto\"}", VALUE_MODE_TYPED,
-                 "Parameter 'type' expects one of dot, label, void, got 'dto'; did you mean 'dot'?");
+    assert_fails(
+        &type_shape, "{\"type\": \"dto\"}", VALUE_MODE_TYPED,
+        "Parameter 'type' expects one of dot, label, void, got 'dto'; did you mean 'dot'?");
     assert_fails(&type_shape, "{\"type\": \"label\", \"x\": 1}", VALUE_MODE_TYPED,
                  "Unknown parameter 'x' of Shape with type 'label'");
     assert_fails(&type_shape, "{\"type\": \"label\", \"txet\": 1}", VALUE_MODE_TYPED,
@@ -417,8 +441,7 @@ static void test_uint64(void)
     parse(&value_type_uint64, &v, "-1", VALUE_MODE_TYPED);
     g_assert_cmpuint(v, ==, UINT64_MAX);
     assert_prints(&value_type_uint64, &v, "-1");
-    assert_fails(&value_type_size, "-1", VALUE_MODE_TYPED,
-                 "size expects a size in bytes, got -1");
+    assert_fails(&value_type_size, "-1", VALUE_MODE_TYPED, "size expects a size in bytes, got -1");
     assert_fails(&value_type_uint64, "\"-1\"", VALUE_MODE_TEXT,
                  "uint64 expects a non-negative integer, got '-1'");
 }
@@ -440,8 +463,8 @@ static void test_enum(void)
 static bool even_parse(void *owner, const Field *field, void *slot, json_t *json, ValueMode mode,
                        Error **errp)
 {
-    int64_t v = json_is_string(json) ? g_ascii_strtoll(json_string_value(json), NULL, 10) :
-                                       json_integer_value(json);
+    int64_t v = json_is_string(json) ? g_ascii_strtoll(json_string_value(json), NULL, 10)
+                                     : json_integer_value(json);
     if (v % 2) {
         error_set(errp, "Parameter '%s' expects an even number", field->name);
         return false;
@@ -469,11 +492,12 @@ static const ValueType type_even = {
 typedef struct Custom {
     int64_t *even;
 } Custom;
-static const Field custom_fields[] = {
-    { .name = "even", .type = &type_even, .offset = offsetof(Custom, even), .flags = FIELD_DEFAULT,
-      .def.s = "4" },
-    {}
-};
+static const Field custom_fields[] = { { .name = "even",
+                                         .type = &type_even,
+                                         .offset = offsetof(Custom, even),
+                                         .flags = FIELD_DEFAULT,
+                                         .def.s = "4" },
+                                       {} };
 static const ValueType type_custom = {
     .kind = VALUE_RECORD, .name = "Custom", .size = sizeof(Custom), .record.fields = custom_fields
 };
