@@ -68,7 +68,7 @@ bool user_creatable_del(const char *id, Error **errp)
     if (klass->can_be_deleted && !klass->can_be_deleted(obj, errp)) {
         return false;
     }
-    if (__atomic_load_n(&obj->refcount, __ATOMIC_RELAXED) > 1) {
+    if (!klass->can_be_deleted && __atomic_load_n(&obj->refcount, __ATOMIC_RELAXED) > 1) {
         error_set(errp, "object '%s' is in use, can not be deleted", id);
         return false;
     }

@@ -13,7 +13,9 @@
 typedef struct UserCreatableClass {
     ObjectClass parent;
     bool (*complete)(Object *obj, Error **errp);  /* optional; undoes itself on failure */
-    bool (*can_be_deleted)(Object *obj, Error **errp); /* optional; NULL: yes */
+    /* Optional; NULL: yes unless somebody holds a reference. (With it, references don't count: old
+     * memory views may hold one a little longer.) */
+    bool (*can_be_deleted)(Object *obj, Error **errp);
     /* Made before chardevs and netdevs unless this is set (objects that refer to those). */
     bool late;
 } UserCreatableClass;
