@@ -166,6 +166,27 @@ bool text_is_id(const char *text)
     return true;
 }
 
+bool text_to_uuid(const char *text, uint8_t uuid[16])
+{
+    static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    unsigned digits = 0;
+
+    if (strlen(text) != strlen(shape)) {
+        return false;
+    }
+    for (const char *c = text, *s = shape; *s; c++, s++) {
+        int digit = g_ascii_xdigit_value(*c);
+        if (*s == '-' ? *c != '-' : digit < 0) {
+            return false;
+        }
+        if (*s == 'x') {
+            uuid[digits / 2] = (uint8_t)(digits % 2 ? uuid[digits / 2] | digit : digit << 4);
+            digits++;
+        }
+    }
+    return true;
+}
+
 bool text_is_help(const char *text)
 {
     return g_str_equal(text, "help") || g_str_equal(text, "?");

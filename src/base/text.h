@@ -21,6 +21,10 @@ char *text_from_size(uint64_t bytes);
 /* Identifiers: a letter, then letters, digits, '-', '.', '_'. */
 bool text_is_id(const char *text);
 
+/* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" with hexadecimal digits; bytes are in the order written.
+ */
+MUST_CHECK bool text_to_uuid(const char *text, uint8_t uuid[16]);
+
 /* "help" or "?" */
 bool text_is_help(const char *text);
 

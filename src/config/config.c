@@ -23,6 +23,8 @@ static void item_free(void *p)
 
     if (item->option->value) {
         value_free(item->option->value->type, item->value);
+    } else {
+        g_free(item->value);
     }
     json_decref(item->json);
     g_free(item->text);
@@ -148,11 +150,19 @@ static json_t *merge_json(json_t *json, json_t *more)
     return merged;
 }
 
-static bool check_unique_id(const Config *config, const OptionInfo *option, json_t *json,
-                            Error **errp)
+/* Ids begin with a letter, so that they are no path or number, and name one thing of a kind. */
+static bool check_id(const Config *config, const OptionInfo *option, json_t *json, Error **errp)
 {
     const char *id = json_string_value(json_object_get(json, "id"));
 
+    if (id && !text_is_id(id)) {
+        g_autofree char *shown = g_strescape(id, NULL);
+        error_set(errp,
+                  "Parameter 'id' expects a letter, then letters, digits, '-', '.' or '_', got"
+                  " '%.60s'",
+                  shown);
+        return false;
+    }
     for (guint i = 0; id && i < config->items->len; i++) {
         const ConfigItem *item = config->items->pdata[i];
         const char *other = json_string_value(json_object_get(item->json, "id"));
@@ -200,7 +210,7 @@ static bool add_json(Config *config, const OptionInfo *option, json_t *json, Val
         whole = json_incref(json);
     }
     void *value = NULL;
-    if (option->repeat != OPTION_APPEND || check_unique_id(config, option, whole, errp)) {
+    if (option->repeat != OPTION_APPEND || check_id(config, option, whole, errp)) {
         value = parse_value(option, whole, mode, errp);
     }
     if (!value) {

@@ -134,6 +134,20 @@ static void test_id(void)
     g_assert_false(text_is_help("helpme"));
 }
 
+static void test_uuid(void)
+{
+    uint8_t uuid[16] = {};
+    g_assert_true(text_to_uuid("00112233-4455-6677-8899-aAbBcCdDeEfF", uuid));
+    for (int i = 0; i < 16; i++) {
+        g_assert_cmpint(uuid[i], ==, i * 0x11);
+    }
+    g_assert_false(text_to_uuid("00112233-4455-6677-8899-aabbccddeeffa", uuid));
+    g_assert_false(text_to_uuid("00112233-4455-6677-8899-aabbccddeef", uuid));
+    g_assert_false(text_to_uuid("001122334-455-6677-8899-aabbccddeeff", uuid));
+    g_assert_false(text_to_uuid("0011223g-4455-6677-8899-aabbccddeeff", uuid));
+    g_assert_false(text_to_uuid("", uuid));
+}
+
 static const char *next_word(void *opaque)
 {
     const char *const **at = opaque;
@@ -175,6 +189,7 @@ int main(int argc, char **argv)
     g_test_add_func("/text/from-size", test_from_size);
     g_test_add_func("/text/bool", test_bool);
     g_test_add_func("/text/id", test_id);
+    g_test_add_func("/text/uuid", test_uuid);
     g_test_add_func("/text/nearest", test_nearest);
     return g_test_run();
 }
