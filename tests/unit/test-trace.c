@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/report.h"
 #include "trace/control.h"
+#include "trace/options.h"
 #include "unit-events.h"
 
 typedef struct Fixture {
@@ -184,6 +185,55 @@ static void test_file_errors(Fixture *f, const void *data)
     g_assert_cmpint(g_unlink(expanded), ==, 0);
 }
 
+/* What -trace says, and what a monitor client asks and sets. */
+static void test_options_and_commands(Fixture *f, const void *data)
+{
+    g_autofree char *path = g_build_filename(f->dir, "events", NULL);
+    g_assert_true(g_file_set_contents(path, "unit_some\n", -1, NULL));
+    TraceOptions options = { .enable = (char *)"unit_n*", .events = path, .file = f->binary };
+    Error *err = NULL;
+    g_assert_true(trace_configure(&options, &err));
+    g_assert_true(trace_unit_none_enabled());
+    g_assert_true(trace_unit_some_enabled());
+    g_assert_false(trace_unit_all_enabled());
+    g_assert_true(trace_file_is_open());
+    g_unlink(path);
+    g_assert_false(trace_configure(&options, &err));
+    g_assert_nonnull(strstr(error_message(err), path));
+    error_free(err);
+    err = NULL;
+
+    TraceEventInfoList list = { 0 };
+    TraceEventGetStateArgs get = { .name = (char *)"unit_*" };
+    g_assert_true(qmp_trace_event_get_state(&get, &list, &err));
+    g_assert_cmpuint(list.len, ==, 4);
+    for (size_t i = 0; i < list.len; i++) {
+        bool on =
+            !strcmp(list.items[i].name, "unit_none") || !strcmp(list.items[i].name, "unit_some");
+        g_assert_cmpint(list.items[i].state, ==,
+                        on ? TRACE_EVENT_STATE_ENABLED : TRACE_EVENT_STATE_DISABLED);
+    }
+    value_release(&value_type_trace_event_info_list, &list);
+
+    TraceEventSetStateArgs set = { .name = (char *)"unit_s*", .enable = false };
+    g_assert_true(qmp_trace_event_set_state(&set, &err));
+    g_assert_false(trace_unit_some_enabled());
+    set.name = get.name = (char *)"unit_nope";
+    g_assert_false(qmp_trace_event_set_state(&set, &err));
+    g_assert_cmpstr(error_message(err), ==, "unknown event \"unit_nope\"");
+    error_free(err);
+    err = NULL;
+    g_assert_false(qmp_trace_event_get_state(&get, &list, &err));
+    error_free(err);
+    err = NULL;
+    set.has_ignore_unavailable = set.ignore_unavailable = true;
+    g_assert_true(qmp_trace_event_set_state(&set, &err));
+    get.name = (char *)"nope*";
+    g_assert_true(qmp_trace_event_get_state(&get, &list, &err));
+    g_assert_cmpuint(list.len, ==, 0);
+    value_release(&value_type_trace_event_info_list, &list);
+}
+
 #define THREADS    4
 #define PER_THREAD 20000
 
@@ -277,6 +327,7 @@ int main(int argc, char **argv)
     ADD("events-file", test_events_file);
     ADD("several-backends", test_several_backends);
     ADD("file-errors", test_file_errors);
+    ADD("options-and-commands", test_options_and_commands);
     ADD("threads", test_threads);
     ADD("signal-handler", test_signal_handler);
     ADD("cost-when-off", test_cost_when_off);
