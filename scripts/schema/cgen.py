@@ -258,8 +258,16 @@ def define_enum(w, t):
                 w.line(f'    [{t.constant(v.name)}] = {quote(v.doc.help)},')
         w.line(f'    [{t.prefix}_COUNT] = NULL,')
         w.line('};')
+    has_flags = any(v.flags for v in t.values)
+    if has_flags:
+        w.line(f'static const unsigned {s}_flags[{t.prefix}_COUNT] = {{')
+        for v in t.values:
+            if v.flags:
+                w.line(f'    [{t.constant(v.name)}] = {stability(v.flags, "FIELD")},')
+        w.line('};')
     w.line(f'const EnumDesc enum_{s} = {{\n    .name = "{t.name}", .names = {s}_names, '
-           f'.help = {s + "_help" if has_help else "NULL"}, .count = {t.prefix}_COUNT\n}};')
+           f'.help = {s + "_help" if has_help else "NULL"}, .count = {t.prefix}_COUNT'
+           + (f', .flags = {s}_flags' if has_flags else '') + '\n};')
     w.line(f'const ValueType {t.symbol} = {{\n    .kind = VALUE_ENUM, .name = "{t.name}", '
            f'.size = sizeof({t.name}), .enumeration = &enum_{s}\n}};')
 

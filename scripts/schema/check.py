@@ -8,8 +8,6 @@ from model import (BUILTINS, INT_LIMITS, ON_OFF_AUTO, Enum, Record, SchemaError,
 from syntax import Parser
 
 SUFFIXES = {letter: 1 << (10 * power) for power, letter in enumerate('BKMGTPE')}
-# What the option grammar itself gives a meaning to.
-RESERVED_MEMBERS = ('help', '?')
 
 
 def integer(text, where):
@@ -187,7 +185,7 @@ class Checker:
 
     def check_member(self, m):
         self.need_doc(m, 'member')
-        if not re.fullmatch(r'[a-z][a-zA-Z0-9_-]*', m.name) or m.name in RESERVED_MEMBERS:
+        if not re.fullmatch(r'[a-z][a-zA-Z0-9_-]*', m.name):
             raise SchemaError(m.where, f"member '{m.name}' is to be written like-this")
         m.type = self.resolve(m.type_name, m.where)
         self.check_value(m)

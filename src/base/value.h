@@ -67,6 +67,7 @@ typedef struct EnumDesc {
     const char *const *names; /* count entries; NULL entries are holes (never valid) */
     const char *const *help;  /* count entries or NULL */
     int count;
+    const unsigned *flags; /* count entries, FIELD_UNSTABLE and FIELD_DEPRECATED; or NULL */
 } EnumDesc;
 
 /* One row of an alternate. The branches whose JSON type fits are tried in order, so one that takes

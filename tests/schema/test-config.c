@@ -13,35 +13,7 @@
 #include "schema/run.h"
 #include "schema/sample.h"
 
-/* The commands of sample.schema are not what is tested here. */
-bool qmp_draw(const DrawArgs *args, PointList *ret, Error **errp)
-{
-    return true;
-}
-bool qmp_noop(Error **errp)
-{
-    return true;
-}
-bool qmp_query_pen(Point *ret, Error **errp)
-{
-    return true;
-}
-bool qmp_query_name(char **ret, Error **errp)
-{
-    return true;
-}
-bool qmp_object_add(const AnyObject *args, Error **errp)
-{
-    return true;
-}
-bool qmp_wait_point(const WaitPointArgs *args, QmpReply *reply, Error **errp)
-{
-    return true;
-}
-bool qmp_wait_empty(struct Monitor *monitor, QmpReply *reply, Error **errp)
-{
-    return true;
-}
+#include "sample-handlers.h"
 
 /* Parse a command line, words separated by spaces ('_' stands for a space in a word). */
 static Config *parse(const char *line, Error **errp)

@@ -47,7 +47,7 @@ bool qmp_query_name(char **ret, Error **errp)
     return false;
 }
 
-bool qmp_object_add(const AnyObject *args, Error **errp)
+bool qmp_any_object_add(const AnyObject *args, Error **errp)
 {
     g_assert_cmpstr(args->qom_type, ==, "thing");
     g_assert_cmpint(json_integer_value(json_object_get(args->rest, "size")), ==, 5);
@@ -117,7 +117,7 @@ static void test_commands(void)
     assert_command("draw", NULL, "Parameter 'tree' is missing");
     assert_command("draw", "{\"tree\": {\"x\": 5, \"spot\": 1}, \"copies\": 10}",
                    "Parameter 'copies' expects an integer between 1 and 9, got 10");
-    assert_command("object-add", "{\"qom-type\": \"thing\", \"id\": \"t\", \"size\": 5}", "{}");
+    assert_command("any-object-add", "{\"qom-type\": \"thing\", \"id\": \"t\", \"size\": 5}", "{}");
 }
 
 static void count_command(const QmpCommand *command, void *opaque)
