@@ -35,8 +35,13 @@ void rcu_lock(void)
     urcu_memb_read_lock();
 }
 
+#ifdef __SANITIZE_THREAD__
+int rcu_grace_period;
+#endif
+
 void rcu_unlock(void)
 {
+    RCU_BEFORE_RECLAIM();
     urcu_memb_read_unlock();
 }
 

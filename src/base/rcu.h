@@ -27,8 +27,27 @@ static inline void rcu_cleanup(int *unused)
 #define RCU_SECTION() \
     __attribute__((cleanup(rcu_cleanup))) int rcu_section_ UNUSED = (rcu_lock(), 0)
 
+/* A pointer that readers follow: published with what it points at, loaded in a read section. */
+#define rcu_publish(slot, value) __atomic_store_n((slot), (value), __ATOMIC_RELEASE)
+#define rcu_load(slot)           __atomic_load_n((slot), __ATOMIC_ACQUIRE)
+
+/*
+ * First line of a deferred function: tells the thread sanitizer, which can't see into liburcu, that
+ * all read sections lie before.
+ */
+#ifdef __SANITIZE_THREAD__
+extern int rcu_grace_period;
+void __tsan_acquire(void *addr);
+void __tsan_release(void *addr);
+#define RCU_AFTER_READERS()  __tsan_acquire(&rcu_grace_period)
+#define RCU_BEFORE_RECLAIM() __tsan_release(&rcu_grace_period)
+#else
+#define RCU_AFTER_READERS()  ((void)0)
+#define RCU_BEFORE_RECLAIM() ((void)0)
+#endif
+
 /* Run fn(head) when all readers of now are gone, on liburcu's thread (without the machine lock). */
-#define rcu_defer(head, fn) urcu_memb_call_rcu((head), (fn))
+#define rcu_defer(head, fn) (RCU_BEFORE_RECLAIM(), urcu_memb_call_rcu((head), (fn)))
 
 /* Wait until all readers of now are gone and all deferred calls have run. Not with the machine lock
  * held. */

@@ -37,7 +37,7 @@ static Target find_target(AddressSpace *as, hwaddr addr, uint64_t len, bool is_w
                           MemTxAttrs attrs)
 {
     for (int depth = 0; depth < IOMMU_DEPTH_MAX; depth++) {
-        const FlatView *view = rcu_dereference(as->view);
+        const FlatView *view = rcu_load(&as->view);
         hwaddr next;
         const FlatRange *r = flat_view_find(view, addr, &next);
         if (UNLIKELY(!r)) {
@@ -323,7 +323,7 @@ MemTxResult memory_region_dispatch_write(MemoryRegion *mr, hwaddr offset, uint64
     if (!access_valid(mr, offset, size, true, attrs)) {
         return MEMTX_ERROR;
     }
-    if (mr->eventfds && memory_region_ring_eventfd(mr, offset, value, size)) {
+    if (rcu_load(&mr->eventfds) && memory_region_ring_eventfd(mr, offset, value, size)) {
         return MEMTX_OK;
     }
     if (mr->lockless) {
@@ -388,7 +388,7 @@ static uint64_t copy_step(AddressSpace *as, hwaddr addr, MemTxAttrs attrs, uint8
         mr = t.range->mr;
         unsigned size = device_piece(mr, t.offset, t.length);
         uint64_t value = is_write ? ldn_le(buf, size) : 0;
-        if (!locked && is_write && mr->eventfds && size >= valid_min(mr->ops) &&
+        if (!locked && is_write && rcu_load(&mr->eventfds) && size >= valid_min(mr->ops) &&
             memory_region_ring_eventfd(mr, t.offset, value, size)) {
             return size;
         }
@@ -539,7 +539,7 @@ bool address_space_iommu_entry(AddressSpace *as, hwaddr addr, bool is_write, Mem
                                IommuEntry *entry)
 {
     RCU_SECTION();
-    const FlatRange *r = flat_view_find(rcu_dereference(as->view), addr, NULL);
+    const FlatRange *r = flat_view_find(rcu_load(&as->view), addr, NULL);
     if (!r || r->mr->kind != REGION_IOMMU) {
         return false;
     }

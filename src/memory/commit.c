@@ -99,7 +99,7 @@ static void update_space(AddressSpace *as, FlatView *view)
     }
     if (view != old) {
         flat_view_ref(view);
-        rcu_set_pointer(&as->view, view);
+        rcu_publish(&as->view, view);
         flat_view_unref(old);
     }
     memory_update_eventfds(as, as->view);
@@ -221,7 +221,7 @@ void address_space_finish(AddressSpace *as)
 bool address_space_foreach_section(AddressSpace *as, MemorySectionVisitor *visit, void *opaque)
 {
     RCU_SECTION();
-    const FlatView *view = rcu_dereference(as->view);
+    const FlatView *view = rcu_load(&as->view);
     for (unsigned i = 0; i < view->count; i++) {
         MemorySection s = flat_range_section(&view->ranges[i], as);
         if (!visit(&s, opaque)) {

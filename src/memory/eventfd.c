@@ -33,6 +33,7 @@ static int eventfd_compare(const MemoryEventfd *a, const MemoryEventfd *b)
 
 static void eventfds_free(struct rcu_head *head)
 {
+    RCU_AFTER_READERS();
     MemoryEventfds *list = CONTAINER_OF(head, MemoryEventfds, rcu);
     fd_close(list->closing);
     g_free(list);
@@ -41,7 +42,7 @@ static void eventfds_free(struct rcu_head *head)
 static void eventfds_publish(MemoryRegion *mr, MemoryEventfds *list, int closing)
 {
     MemoryEventfds *old = mr->eventfds;
-    rcu_set_pointer(&mr->eventfds, list);
+    rcu_publish(&mr->eventfds, list);
     if (old) {
         old->closing = closing;
         rcu_defer(&old->rcu, eventfds_free);
@@ -134,7 +135,7 @@ bool memory_region_ring_eventfd(MemoryRegion *mr, hwaddr offset, uint64_t value,
 {
     {
         RCU_SECTION();
-        const MemoryEventfds *list = rcu_dereference(mr->eventfds);
+        const MemoryEventfds *list = rcu_load(&mr->eventfds);
         const MemoryEventfd *e = list ? eventfd_match(list, offset, value, size) : NULL;
         if (!e) {
             return false;

@@ -228,6 +228,7 @@ bool flat_view_equal(const FlatView *a, const FlatView *b)
 
 static void flat_view_free(struct rcu_head *head)
 {
+    RCU_AFTER_READERS();
     FlatView *view = CONTAINER_OF(head, FlatView, rcu);
     {
         MACHINE_LOCKED(); /* an owner's finalize may run here */

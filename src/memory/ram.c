@@ -33,6 +33,7 @@ static pthread_mutex_t block_list_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 static void block_list_free(struct rcu_head *head)
 {
+    RCU_AFTER_READERS();
     BlockList *list = CONTAINER_OF(head, BlockList, rcu);
     g_free(list->by_age);
     g_free(list->by_host);
@@ -52,7 +53,7 @@ static BlockList *block_list_new(unsigned count)
 static void block_list_publish(BlockList *list)
 {
     BlockList *old = block_list;
-    rcu_set_pointer(&block_list, list);
+    rcu_publish(&block_list, list);
     if (old) {
         rcu_defer(&old->rcu, block_list_free);
     }
@@ -123,6 +124,7 @@ static void ram_block_free(RamBlock *block)
 
 static void ram_block_dispose(struct rcu_head *head)
 {
+    RCU_AFTER_READERS();
     RamBlock *block = CONTAINER_OF(head, RamBlock, rcu);
     if (block->release) {
         MACHINE_LOCKED();
@@ -244,7 +246,7 @@ void ram_block_unref(RamBlock *block)
 bool ram_block_foreach(RamBlockVisitor *visit, void *opaque)
 {
     RCU_SECTION();
-    const BlockList *list = rcu_dereference(block_list);
+    const BlockList *list = rcu_load(&block_list);
     for (unsigned i = 0; list && i < list->count; i++) {
         if (!visit(list->by_age[i], opaque)) {
             return false;
@@ -256,13 +258,13 @@ bool ram_block_foreach(RamBlockVisitor *visit, void *opaque)
 RamBlock *ram_block_find(const char *id)
 {
     RCU_SECTION();
-    return block_list_find_id(rcu_dereference(block_list), id);
+    return block_list_find_id(rcu_load(&block_list), id);
 }
 
 RamBlock *ram_block_from_host(const void *host, uint64_t *offset)
 {
     RCU_SECTION();
-    const BlockList *list = rcu_dereference(block_list);
+    const BlockList *list = rcu_load(&block_list);
     unsigned low = 0, high = list ? list->count : 0; /* the last that begins at or below host */
     while (low < high) {
         unsigned middle = (low + high) / 2;
