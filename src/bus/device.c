@@ -8,6 +8,7 @@
 #include "bus/reset.h"
 #include "event/lock.h"
 #include "object/property.h"
+#include "schema/device.h"
 
 #define UNATTACHED_PATH "/machine/unattached"
 
@@ -212,11 +213,16 @@ void device_destroy(Device *dev)
 static void device_unparent(Object *obj)
 {
     Device *dev = (Device *)obj;
+    bool announce = dev->realized && dev->user_created;
+    g_autofree char *path = announce ? object_canonical_path(obj) : NULL;
     device_unrealize(dev);
     while (dev->child_buses->len) {
         bus_finish(dev->child_buses->pdata[dev->child_buses->len - 1]);
     }
     device_unplug(dev);
+    if (announce) {
+        qmp_event_device_deleted(dev->id, path);
+    }
 }
 
 /* --- Lines --- */

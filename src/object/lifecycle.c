@@ -14,8 +14,6 @@ typedef struct PowerdownNotifier {
  * lifecycle_reset(). */
 static const LifecycleHooks *hooks;
 static GArray *powerdown_notifiers; /* machine lock */
-static GuestEventSink *event_sink;
-static void *event_sink_opaque;
 
 /* Pending requests; atomic. */
 static int pending_reset;    /* ShutdownCause */
@@ -23,25 +21,6 @@ static int pending_shutdown; /* ShutdownCause */
 static int pending_exit_status;
 static int pending_powerdown, pending_suspend, pending_wakeup;
 static int pending_panic; /* GuestPanic + 1 */
-
-static const char *const cause_names[SHUTDOWN_CAUSE_COUNT] = {
-    [SHUTDOWN_CAUSE_NONE] = "none",
-    [SHUTDOWN_CAUSE_HOST_ERROR] = "host-error",
-    [SHUTDOWN_CAUSE_HOST_QMP_QUIT] = "host-qmp-quit",
-    [SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET] = "host-qmp-system-reset",
-    [SHUTDOWN_CAUSE_HOST_SIGNAL] = "host-signal",
-    [SHUTDOWN_CAUSE_HOST_UI] = "host-ui",
-    [SHUTDOWN_CAUSE_GUEST_SHUTDOWN] = "guest-shutdown",
-    [SHUTDOWN_CAUSE_GUEST_RESET] = "guest-reset",
-    [SHUTDOWN_CAUSE_GUEST_PANIC] = "guest-panic",
-    [SHUTDOWN_CAUSE_SUBSYSTEM_RESET] = "subsystem-reset",
-    [SHUTDOWN_CAUSE_SNAPSHOT_LOAD] = "snapshot-load",
-};
-
-const char *shutdown_cause_name(ShutdownCause cause)
-{
-    return (unsigned)cause < SHUTDOWN_CAUSE_COUNT ? cause_names[cause] : "none";
-}
 
 bool shutdown_cause_is_guest(ShutdownCause cause)
 {
@@ -177,18 +156,5 @@ void lifecycle_reset(void)
     if (powerdown_notifiers) {
         g_array_free(powerdown_notifiers, true);
         powerdown_notifiers = NULL;
-    }
-}
-
-void guest_event_set_sink(GuestEventSink *sink, void *opaque)
-{
-    event_sink = sink;
-    event_sink_opaque = opaque;
-}
-
-void guest_event_emit(const char *event, json_t *data)
-{
-    if (event_sink) {
-        event_sink(event, data, event_sink_opaque);
     }
 }

@@ -9,27 +9,9 @@
 #ifndef OBJECT_LIFECYCLE_H
 #define OBJECT_LIFECYCLE_H
 
-#include <jansson.h>
-
 #include "base/compiler.h"
+#include "schema/run-state.h"
 
-/* The names on the wire are those of QMP's ShutdownCause. */
-typedef enum ShutdownCause {
-    SHUTDOWN_CAUSE_NONE,
-    SHUTDOWN_CAUSE_HOST_ERROR,
-    SHUTDOWN_CAUSE_HOST_QMP_QUIT,
-    SHUTDOWN_CAUSE_HOST_QMP_SYSTEM_RESET,
-    SHUTDOWN_CAUSE_HOST_SIGNAL,
-    SHUTDOWN_CAUSE_HOST_UI,
-    SHUTDOWN_CAUSE_GUEST_SHUTDOWN,
-    SHUTDOWN_CAUSE_GUEST_RESET,
-    SHUTDOWN_CAUSE_GUEST_PANIC,
-    SHUTDOWN_CAUSE_SUBSYSTEM_RESET,
-    SHUTDOWN_CAUSE_SNAPSHOT_LOAD,
-    SHUTDOWN_CAUSE_COUNT,
-} ShutdownCause;
-
-const char *shutdown_cause_name(ShutdownCause cause);
 /* Did the guest ask for it (the "guest" member of the events)? */
 bool shutdown_cause_is_guest(ShutdownCause cause);
 
@@ -65,13 +47,5 @@ void lifecycle_report_panic(GuestPanic kind);
 typedef void LifecycleFn(void *opaque);
 void lifecycle_add_powerdown_notifier(LifecycleFn *fn, void *opaque);
 void lifecycle_del_powerdown_notifier(LifecycleFn *fn, void *opaque);
-
-/*
- * Events for monitor clients, from layers below the monitor. data is a borrowed object or NULL;
- * the monitor installs the sink. Machine lock held.
- */
-typedef void GuestEventSink(const char *event, json_t *data, void *opaque);
-void guest_event_set_sink(GuestEventSink *sink, void *opaque);
-void guest_event_emit(const char *event, json_t *data);
 
 #endif

@@ -380,15 +380,11 @@ Object *object_get_link(Object *obj, const char *name, Error **errp)
 
 /* --- Enumerating --- */
 
-/* "link<iothread>": the row only has the target. */
 static void object_visit_row(Object *obj, const Field *row, ObjectPropertyVisitor *visit,
                              void *opaque)
 {
-    g_autofree char *link = NULL;
-    if (row->type == &value_type_link) {
-        link = g_strdup_printf("link<%s>", (const char *)row->data);
-    }
-    visit(obj, row->name, link ?: row->type->name, row->help, row, opaque);
+    g_autofree char *type_name = property_type_name(row);
+    visit(obj, row->name, type_name, row->help, row, opaque);
 }
 
 void object_foreach_property(Object *obj, ObjectPropertyVisitor *visit, void *opaque)

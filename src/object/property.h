@@ -82,6 +82,10 @@ extern const ValueType value_type_link;
         .name = (pname), .type = &(vtype), .offset = offsetof(S, m), __VA_ARGS__ \
     }
 
+/* As introspection shows it: "uint16", "link<iothread>"; owned by the caller. */
+char *property_type_name(const Field *row);
+/* New reference; NULL if the row has none. */
+json_t *property_default(const Field *row);
 /* "  port=<uint16>          - what it is (1..8) (default: 0)\n" */
 void property_print_help(const Field *row, GString *out);
 

@@ -11,25 +11,6 @@ static GPtrArray *vm_state_handlers; /* VmStateHandler, owned, by priority */
 static VmVcpuHooks vm_vcpu_hooks;
 static bool vm_running;
 
-static const char *const run_state_names[RUN_STATE_COUNT] = {
-    [RUN_STATE_DEBUG] = "debug",
-    [RUN_STATE_INMIGRATE] = "inmigrate",
-    [RUN_STATE_INTERNAL_ERROR] = "internal-error",
-    [RUN_STATE_IO_ERROR] = "io-error",
-    [RUN_STATE_PAUSED] = "paused",
-    [RUN_STATE_POSTMIGRATE] = "postmigrate",
-    [RUN_STATE_PRELAUNCH] = "prelaunch",
-    [RUN_STATE_FINISH_MIGRATE] = "finish-migrate",
-    [RUN_STATE_RESTORE_VM] = "restore-vm",
-    [RUN_STATE_RUNNING] = "running",
-    [RUN_STATE_SAVE_VM] = "save-vm",
-    [RUN_STATE_SHUTDOWN] = "shutdown",
-    [RUN_STATE_SUSPENDED] = "suspended",
-    [RUN_STATE_WATCHDOG] = "watchdog",
-    [RUN_STATE_GUEST_PANICKED] = "guest-panicked",
-    [RUN_STATE_COLO] = "colo",
-};
-
 #define TO(state) (1u << RUN_STATE_##state)
 
 /* One row a state: where it may go. */
@@ -64,7 +45,7 @@ static const unsigned run_state_transitions[RUN_STATE_COUNT] = {
 
 const char *run_state_name(RunState state)
 {
-    return run_state_names[state];
+    return enum_name(&enum_run_state, state);
 }
 
 RunState run_state_get(void)
@@ -93,8 +74,8 @@ void run_state_set(RunState state)
         return;
     }
     if (!run_state_transition_valid(run_state_now, state)) {
-        g_error("invalid run state transition: '%s' -> '%s'", run_state_names[run_state_now],
-                run_state_names[state]);
+        g_error("invalid run state transition: '%s' -> '%s'", run_state_name(run_state_now),
+                run_state_name(state));
     }
     run_state_now = state;
 }
@@ -166,6 +147,20 @@ void vm_set_vcpu_hooks(const VmVcpuHooks *hooks)
     vm_vcpu_hooks = hooks ? *hooks : (VmVcpuHooks){ 0 };
 }
 
+void vm_pause_vcpus(void)
+{
+    if (vm_running && vm_vcpu_hooks.pause_all) {
+        vm_vcpu_hooks.pause_all();
+    }
+}
+
+void vm_resume_vcpus(void)
+{
+    if (vm_running && vm_vcpu_hooks.resume_all) {
+        vm_vcpu_hooks.resume_all();
+    }
+}
+
 bool vm_is_running(void)
 {
     return vm_running;
@@ -180,9 +175,8 @@ void vm_start(void)
     vm_running = true;
     clock_virtual_set_running(true);
     vm_state_notify(true, RUN_STATE_RUNNING);
-    if (vm_vcpu_hooks.resume_all) {
-        vm_vcpu_hooks.resume_all();
-    }
+    qmp_event_resume();
+    vm_resume_vcpus();
 }
 
 void vm_stop(RunState state)
@@ -191,11 +185,10 @@ void vm_stop(RunState state)
         run_state_set(state);
         return;
     }
+    vm_pause_vcpus();
     vm_running = false;
-    if (vm_vcpu_hooks.pause_all) {
-        vm_vcpu_hooks.pause_all();
-    }
     clock_virtual_set_running(false);
     run_state_set(state);
     vm_state_notify(false, state);
+    qmp_event_stop();
 }

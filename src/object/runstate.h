@@ -8,27 +8,7 @@
 #define OBJECT_RUNSTATE_H
 
 #include "base/compiler.h"
-
-/* The names on the wire are those of QMP's RunState. */
-typedef enum RunState {
-    RUN_STATE_DEBUG,
-    RUN_STATE_INMIGRATE,
-    RUN_STATE_INTERNAL_ERROR,
-    RUN_STATE_IO_ERROR,
-    RUN_STATE_PAUSED,
-    RUN_STATE_POSTMIGRATE,
-    RUN_STATE_PRELAUNCH,
-    RUN_STATE_FINISH_MIGRATE,
-    RUN_STATE_RESTORE_VM,
-    RUN_STATE_RUNNING,
-    RUN_STATE_SAVE_VM,
-    RUN_STATE_SHUTDOWN,
-    RUN_STATE_SUSPENDED,
-    RUN_STATE_WATCHDOG,
-    RUN_STATE_GUEST_PANICKED,
-    RUN_STATE_COLO,
-    RUN_STATE_COUNT,
-} RunState;
+#include "schema/run-state.h"
 
 const char *run_state_name(RunState state);
 RunState run_state_get(void);
@@ -56,6 +36,9 @@ typedef struct VmVcpuHooks {
     void (*resume_all)(void);
     void (*pause_all)(void);
 } VmVcpuHooks;
+/* For a while, without a change of state (resets). */
+void vm_pause_vcpus(void);
+void vm_resume_vcpus(void);
 void vm_set_vcpu_hooks(const VmVcpuHooks *hooks);
 
 #endif
