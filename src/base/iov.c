@@ -13,7 +13,8 @@ size_t iov_size(const struct iovec *iov, unsigned count)
     return size;
 }
 
-/* Calls step for each contiguous part of [offset, offset+len); done counts bytes already handled. */
+/* Calls step for each contiguous part of [offset, offset+len); done counts bytes already handled.
+ */
 typedef void IovStep(uint8_t *part, size_t done, size_t len, void *opaque);
 
 static size_t iov_walk(const struct iovec *iov, unsigned count, size_t offset, size_t len,

@@ -106,12 +106,13 @@ bool log_set_file(const char *path, Error **errp)
     const char *percent = strchr(path, '%');
     if (percent) {
         if (percent[1] != 'd' || strchr(percent + 1, '%')) {
-            error_set(errp, "log file '%s' may contain '%%d' (the process id) once and no other '%%'",
+            error_set(errp,
+                      "log file '%s' may contain '%%d' (the process id) once and no other '%%'",
                       path);
             return false;
         }
-        expanded = g_strdup_printf("%.*s%d%s", (int)(percent - path), path, (int)getpid(),
-                                   percent + 2);
+        expanded =
+            g_strdup_printf("%.*s%d%s", (int)(percent - path), path, (int)getpid(), percent + 2);
     }
     FILE *file = fopen(expanded ?: path, "we");
     if (!file) {

@@ -17,10 +17,8 @@ static GRecMutex module_lock;
 static const struct {
     const char *name, *package;
 } module_packages[] = {
-    { "net-slirp", "libslirp0" },
-    { "ui-vnc", "libvncserver1" },
-    { "ui-spice", "libspice-server1" },
-    { "crypto-gnutls", "libgnutls30" },
+    { "net-slirp", "libslirp0" },       { "ui-vnc", "libvncserver1" },
+    { "ui-spice", "libspice-server1" }, { "crypto-gnutls", "libgnutls30" },
     { "migration-zstd", "libzstd1" },
 };
 
@@ -50,9 +48,10 @@ void module_call(ModuleKind kind)
 const char *module_kind_name(ModuleKind kind)
 {
     static const char *const names[MODULE_KIND_COUNT] = {
-        [MODULE_TYPES] = "type",         [MODULE_OPTIONS] = "options", [MODULE_ARCH] = "arch",
-        [MODULE_SUBSYSTEM] = "subsystem", [MODULE_TRACE] = "trace",
-        [MODULE_MIGRATION] = "migration", [MODULE_FUZZ] = "fuzz",
+        [MODULE_TYPES] = "type",  [MODULE_OPTIONS] = "options",
+        [MODULE_ARCH] = "arch",   [MODULE_SUBSYSTEM] = "subsystem",
+        [MODULE_TRACE] = "trace", [MODULE_MIGRATION] = "migration",
+        [MODULE_FUZZ] = "fuzz",
     };
     return names[kind];
 }
@@ -128,7 +127,8 @@ bool module_open(const char *name, Error **errp)
     }
     g_rec_mutex_unlock(&module_lock);
     if (!found) {
-        error_set(errp, "module '%s' is not installed (looked for %s in $RHEA_MODULE_DIR, %s and %s)",
+        error_set(errp,
+                  "module '%s' is not installed (looked for %s in $RHEA_MODULE_DIR, %s and %s)",
                   name, file, beside, installed);
     }
     return ok;

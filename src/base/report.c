@@ -105,12 +105,12 @@ static void PRINTF_LIKE(2, 0) report_v(const char *severity, const char *fmt, va
 }
 
 #define REPORT_FUNCTION(name, severity) \
-    void name(const char *fmt, ...) \
-    { \
-        va_list ap; \
-        va_start(ap, fmt); \
-        report_v(severity, fmt, ap); \
-        va_end(ap); \
+    void name(const char *fmt, ...)     \
+    {                                   \
+        va_list ap;                     \
+        va_start(ap, fmt);              \
+        report_v(severity, fmt, ap);    \
+        va_end(ap);                     \
     }
 REPORT_FUNCTION(report_error, "")
 REPORT_FUNCTION(report_warning, "warning: ")

@@ -7,10 +7,10 @@
 #include "bus/reset.h"
 #include "object/property.h"
 
-#define TYPE_SYSTEM_BUS    "System"
-#define SYSTEM_BUS_PATH    "/machine/unattached"
-#define SYSTEM_BUS_CHILD   "sysbus"
-#define SYSTEM_BUS_NAME    "main-system-bus"
+#define TYPE_SYSTEM_BUS  "System"
+#define SYSTEM_BUS_PATH  "/machine/unattached"
+#define SYSTEM_BUS_CHILD "sysbus"
+#define SYSTEM_BUS_NAME  "main-system-bus"
 
 static char *bus_automatic_name(Bus *bus, Device *owner)
 {
@@ -99,7 +99,8 @@ bool bus_foreach_device(Bus *bus, BusDeviceVisitor *visit, void *opaque)
 {
     g_autoptr(GPtrArray) copy = g_ptr_array_copy(bus->devices, NULL, NULL);
     for (guint i = 0; i < copy->len; i++) {
-        if (g_ptr_array_find(bus->devices, copy->pdata[i], NULL) && !visit(copy->pdata[i], opaque)) {
+        if (g_ptr_array_find(bus->devices, copy->pdata[i], NULL) &&
+            !visit(copy->pdata[i], opaque)) {
             return false;
         }
     }

@@ -27,7 +27,8 @@ bool qmp_device_list_properties(const DeviceListPropertiesArgs *args, ObjectProp
 {
     ObjectClass *klass = class_by_name(args->typename);
     if (!klass) {
-        error_set_class(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found", args->typename);
+        error_set_class(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Device '%s' not found",
+                        args->typename);
         return false;
     }
     if (!class_dynamic_cast(klass, TYPE_DEVICE) || type_is_abstract(args->typename)) {

@@ -18,15 +18,23 @@ static bool device_machine_ready;
 static const struct {
     const char *alias, *type;
 } device_aliases[] = {
-    { "virtio-9p", "virtio-9p-pci" },           { "virtio-balloon", "virtio-balloon-pci" },
-    { "virtio-blk", "virtio-blk-pci" },         { "virtio-gpu", "virtio-gpu-pci" },
+    { "virtio-9p", "virtio-9p-pci" },
+    { "virtio-balloon", "virtio-balloon-pci" },
+    { "virtio-blk", "virtio-blk-pci" },
+    { "virtio-gpu", "virtio-gpu-pci" },
     { "virtio-input-host", "virtio-input-host-pci" },
-    { "virtio-keyboard", "virtio-keyboard-pci" }, { "virtio-mouse", "virtio-mouse-pci" },
-    { "virtio-net", "virtio-net-pci" },         { "virtio-rng", "virtio-rng-pci" },
-    { "virtio-scsi", "virtio-scsi-pci" },       { "virtio-serial", "virtio-serial-pci" },
-    { "virtio-tablet", "virtio-tablet-pci" },   { "vhost-user-blk", "vhost-user-blk-pci" },
-    { "vhost-user-fs", "vhost-user-fs-pci" },   { "vhost-user-scsi", "vhost-user-scsi-pci" },
-    { "vhost-user-vsock", "vhost-user-vsock-pci" }, { "vhost-vsock", "vhost-vsock-pci" },
+    { "virtio-keyboard", "virtio-keyboard-pci" },
+    { "virtio-mouse", "virtio-mouse-pci" },
+    { "virtio-net", "virtio-net-pci" },
+    { "virtio-rng", "virtio-rng-pci" },
+    { "virtio-scsi", "virtio-scsi-pci" },
+    { "virtio-serial", "virtio-serial-pci" },
+    { "virtio-tablet", "virtio-tablet-pci" },
+    { "vhost-user-blk", "vhost-user-blk-pci" },
+    { "vhost-user-fs", "vhost-user-fs-pci" },
+    { "vhost-user-scsi", "vhost-user-scsi-pci" },
+    { "vhost-user-vsock", "vhost-user-vsock-pci" },
+    { "vhost-vsock", "vhost-vsock-pci" },
 };
 
 void device_set_machine_ready(bool ready)
@@ -67,8 +75,10 @@ static DeviceClass *device_user_class(const char *driver, Error **errp)
     ObjectClass *klass = class_by_name(type);
     if (!klass || !class_dynamic_cast(klass, TYPE_DEVICE)) {
         const char *near = type_nearest(type, TYPE_DEVICE);
-        error_set(errp, near ? "'%s' is not a valid device model name; did you mean '%s'?"
-                             : "'%s' is not a valid device model name", driver, near);
+        error_set(errp,
+                  near ? "'%s' is not a valid device model name; did you mean '%s'?"
+                       : "'%s' is not a valid device model name",
+                  driver, near);
         return NULL;
     }
     DeviceClass *dc = device_class_cast(klass);
@@ -110,8 +120,10 @@ static bool device_user_id_ok(const char *id, Error **errp)
         return true;
     }
     if (!text_is_id(id)) {
-        error_set(errp, "Parameter 'id' expects an identifier (a letter, then letters, digits, '-', "
-                        "'.', '_'), got '%s'", id);
+        error_set(errp,
+                  "Parameter 'id' expects an identifier (a letter, then letters, digits, '-', "
+                  "'.', '_'), got '%s'",
+                  id);
         return false;
     }
     if (object_child(object_container(PERIPHERAL_PATH), id)) {
@@ -121,11 +133,13 @@ static bool device_user_id_ok(const char *id, Error **errp)
     return true;
 }
 
-static bool device_set_user_properties(Device *dev, json_t *properties, ValueMode mode, Error **errp)
+static bool device_set_user_properties(Device *dev, json_t *properties, ValueMode mode,
+                                       Error **errp)
 {
     const char *key;
     json_t *value;
-    json_object_foreach(properties, key, value) {
+    json_object_foreach(properties, key, value)
+    {
         if (!strcmp(key, "driver") || !strcmp(key, "id") || !strcmp(key, "bus")) {
             continue;
         }
@@ -144,7 +158,8 @@ static bool device_user_name(Device *dev, const char *id, Error **errp)
                                  errp);
 }
 
-static bool device_user_string(json_t *properties, const char *key, const char **value, Error **errp)
+static bool device_user_string(json_t *properties, const char *key, const char **value,
+                               Error **errp)
 {
     json_t *v = json_object_get(properties, key);
     *value = json_string_value(v);
@@ -169,8 +184,7 @@ Device *device_add_from_user(json_t *properties, ValueMode mode, Error **errp)
         return NULL;
     }
     DeviceClass *dc = device_user_class(driver, errp);
-    if (!dc || !device_user_id_ok(id, errp) ||
-        !device_user_bus(dc, driver, bus_name, &bus, errp)) {
+    if (!dc || !device_user_id_ok(id, errp) || !device_user_bus(dc, driver, bus_name, &bus, errp)) {
         return NULL;
     }
     if (device_machine_ready && bus && !bus->hotplug_handler) {
@@ -250,11 +264,16 @@ bool device_del_by_user(const char *id, Error **errp)
 /* --- Help --- */
 
 static const char *const device_category_titles[DEVICE_CATEGORY_COUNT] = {
-    [DEVICE_CATEGORY_BRIDGE] = "Controller/Bridge/Hub", [DEVICE_CATEGORY_USB] = "USB",
-    [DEVICE_CATEGORY_STORAGE] = "Storage",              [DEVICE_CATEGORY_NETWORK] = "Network",
-    [DEVICE_CATEGORY_INPUT] = "Input",                  [DEVICE_CATEGORY_DISPLAY] = "Display",
-    [DEVICE_CATEGORY_SOUND] = "Sound",                  [DEVICE_CATEGORY_MISC] = "Misc",
-    [DEVICE_CATEGORY_CPU] = "CPU",                      [DEVICE_CATEGORY_WATCHDOG] = "Watchdog",
+    [DEVICE_CATEGORY_BRIDGE] = "Controller/Bridge/Hub",
+    [DEVICE_CATEGORY_USB] = "USB",
+    [DEVICE_CATEGORY_STORAGE] = "Storage",
+    [DEVICE_CATEGORY_NETWORK] = "Network",
+    [DEVICE_CATEGORY_INPUT] = "Input",
+    [DEVICE_CATEGORY_DISPLAY] = "Display",
+    [DEVICE_CATEGORY_SOUND] = "Sound",
+    [DEVICE_CATEGORY_MISC] = "Misc",
+    [DEVICE_CATEGORY_CPU] = "CPU",
+    [DEVICE_CATEGORY_WATCHDOG] = "Watchdog",
 };
 
 typedef struct DeviceList {
@@ -294,9 +313,9 @@ static void device_list_row(ObjectClass *klass, void *opaque)
 void device_print_list(GString *out)
 {
     static const DeviceCategory order[] = {
-        DEVICE_CATEGORY_BRIDGE, DEVICE_CATEGORY_USB,     DEVICE_CATEGORY_STORAGE,
-        DEVICE_CATEGORY_NETWORK, DEVICE_CATEGORY_INPUT,  DEVICE_CATEGORY_DISPLAY,
-        DEVICE_CATEGORY_SOUND,  DEVICE_CATEGORY_MISC,    DEVICE_CATEGORY_CPU,
+        DEVICE_CATEGORY_BRIDGE,   DEVICE_CATEGORY_USB,   DEVICE_CATEGORY_STORAGE,
+        DEVICE_CATEGORY_NETWORK,  DEVICE_CATEGORY_INPUT, DEVICE_CATEGORY_DISPLAY,
+        DEVICE_CATEGORY_SOUND,    DEVICE_CATEGORY_MISC,  DEVICE_CATEGORY_CPU,
         DEVICE_CATEGORY_WATCHDOG,
     };
     for (size_t i = 0; i < ARRAY_LEN(order); i++) {
@@ -323,14 +342,17 @@ bool device_print_help(const char *type_name, GString *out, Error **errp)
     ObjectClass *klass = class_by_name(type);
     if (!klass || !class_dynamic_cast(klass, TYPE_DEVICE)) {
         const char *near = type_nearest(type, TYPE_DEVICE);
-        error_set(errp, near ? "'%s' is not a valid device model name; did you mean '%s'?"
-                             : "'%s' is not a valid device model name", type_name, near);
+        error_set(errp,
+                  near ? "'%s' is not a valid device model name; did you mean '%s'?"
+                       : "'%s' is not a valid device model name",
+                  type_name, near);
         return false;
     }
     g_autoptr(GPtrArray) rows = g_ptr_array_new();
     class_foreach_property(klass, device_help_collect, rows);
     g_ptr_array_sort(rows, device_help_compare);
-    g_string_append_printf(out, rows->len ? "%s options:\n" : "There are no options for %s.\n", type);
+    g_string_append_printf(out, rows->len ? "%s options:\n" : "There are no options for %s.\n",
+                           type);
     for (guint i = 0; i < rows->len; i++) {
         property_print_help(rows->pdata[i], out);
     }

@@ -405,17 +405,18 @@ static const ValueCustom device_hotpluggable_custom = { .print = device_hotplugg
 static const ValueType device_realized_type = {
     .kind = VALUE_CUSTOM, .name = "bool", .size = sizeof(bool), .custom = &device_realized_custom
 };
-static const ValueType device_hotpluggable_type = {
-    .kind = VALUE_CUSTOM, .name = "bool", .size = sizeof(bool), .custom = &device_hotpluggable_custom
-};
+static const ValueType device_hotpluggable_type = { .kind = VALUE_CUSTOM,
+                                                    .name = "bool",
+                                                    .size = sizeof(bool),
+                                                    .custom = &device_hotpluggable_custom };
 
 static const Field device_properties[] = {
     PROP_CUSTOM("realized", Device, realized, device_realized_type, .flags = FIELD_LATE,
                 .help = "whether the device has taken effect"),
     PROP_BOOL("hotplugged", Device, hotplugged, false, .flags = FIELD_READONLY,
               .help = "whether it was added to a running machine"),
-    PROP_CUSTOM("hotpluggable", Device, realized, device_hotpluggable_type,
-                .flags = FIELD_READONLY, .help = "whether it can be added and removed at run time"),
+    PROP_CUSTOM("hotpluggable", Device, realized, device_hotpluggable_type, .flags = FIELD_READONLY,
+                .help = "whether it can be added and removed at run time"),
     {}
 };
 

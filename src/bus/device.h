@@ -48,40 +48,40 @@ typedef struct DeviceLines {
 
 struct Device {
     Object parent;
-    char *id;      /* the user's, unique; NULL if not given */
+    char *id;        /* the user's, unique; NULL if not given */
     Bus *parent_bus; /* reference */
     bool realized;
-    bool hotplugged;      /* after machine-ready */
-    bool unplug_pending;  /* device_del asked, guest has not answered */
-    bool user_created;    /* by -device or device_add: global and hotplug rules */
-    bool resetting;       /* between enter and exit of a reset */
+    bool hotplugged;     /* after machine-ready */
+    bool unplug_pending; /* device_del asked, guest has not answered */
+    bool user_created;   /* by -device or device_add: global and hotplug rules */
+    bool resetting;      /* between enter and exit of a reset */
     unsigned reset_count;
     GPtrArray *child_buses; /* Bus, owned through the tree */
     DeviceLines *lines;
-    int instance_alias; /* for state sections; -1 none */
-    json_t *options;    /* as given by the user, for later queries; NULL allowed */
+    int instance_alias;  /* for state sections; -1 none */
+    json_t *options;     /* as given by the user, for later queries; NULL allowed */
     Error *global_error; /* a global property could not be set: realize fails with it */
 };
 
 typedef struct DeviceClass {
     ObjectClass parent;
     DeviceCategory category;
-    const char *desc;        /* one line for `-device help`; NULL falls back to TypeInfo.help */
-    const char *bus_type;    /* TYPE_… of the bus it must sit on; NULL: none */
-    bool user_creatable;     /* default true */
-    bool hotpluggable;       /* default true */
+    const char *desc;     /* one line for `-device help`; NULL falls back to TypeInfo.help */
+    const char *bus_type; /* TYPE_… of the bus it must sit on; NULL: none */
+    bool user_creatable;  /* default true */
+    bool hotpluggable;    /* default true */
     bool (*realize)(Device *dev, Error **errp);
     void (*unrealize)(Device *dev);
     /* A simple reset: the hold phase (bus/reset.h for the three). */
     void (*reset)(Device *dev);
-    const VmState *vmstate; /* NULL: nothing to save */
+    const VmState *vmstate;         /* NULL: nothing to save */
     const char *unplug_blocked_why; /* set: device_del is refused with it */
 } DeviceClass;
 
 struct Bus {
     Object parent;
-    char *name;    /* unique among buses of the machine: "pcie.0", "scsi0.0" */
-    Device *owner; /* NULL: the main system bus */
+    char *name;         /* unique among buses of the machine: "pcie.0", "scsi0.0" */
+    Device *owner;      /* NULL: the main system bus */
     GPtrArray *devices; /* Device, references, in order of plugging */
     bool realized;
     bool full;
@@ -102,7 +102,7 @@ typedef struct BusClass {
     bool (*realize)(Bus *bus, Error **errp);
     void (*unrealize)(Bus *bus);
     void (*reset)(Bus *bus);
-    unsigned max_devices; /* 0: no limit */
+    unsigned max_devices;   /* 0: no limit */
     unsigned automatic_ids; /* private: numbers given to unnamed buses */
 } BusClass;
 
@@ -138,7 +138,8 @@ MUST_CHECK bool device_realize(Device *dev, Bus *bus, Error **errp);
 MUST_CHECK bool device_realize_and_unref(Device *dev, Bus *bus, Error **errp);
 /* Mirror of realize, child buses first. */
 void device_unrealize(Device *dev);
-/* Unrealize, leave bus and tree. The DEVICE_DELETED event follows for devices with an id or path. */
+/* Unrealize, leave bus and tree. The DEVICE_DELETED event follows for devices with an id or path.
+ */
 void device_destroy(Device *dev);
 
 /* "device 'net0'" or "device virtio-net-pci at 03.0": for messages; owned by the caller. */

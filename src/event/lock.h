@@ -27,7 +27,7 @@ static inline void machine_lock_cleanup(bool *taken)
 }
 
 /* MACHINE_LOCKED(); at the top of a block: held until the block ends, nested or not. */
-#define MACHINE_LOCKED() \
+#define MACHINE_LOCKED()                                                             \
     __attribute__((cleanup(machine_lock_cleanup))) bool machine_lock_taken_ UNUSED = \
         machine_lock_if_needed()
 

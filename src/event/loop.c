@@ -32,7 +32,7 @@ struct BottomHalf {
     EventLoop *loop;
     EventFn *fn;
     void *opaque;
-    unsigned flags; /* atomic */
+    unsigned flags;   /* atomic */
     BottomHalf *next; /* in loop->pending while BH_LISTED */
 };
 
@@ -103,8 +103,7 @@ static void bh_dispatch(BottomHalf *bh)
 {
     EventFn *fn = bh->fn;
     void *opaque = bh->opaque;
-    unsigned flags =
-        __atomic_fetch_and(&bh->flags, ~(BH_LISTED | BH_SCHEDULED), __ATOMIC_ACQ_REL);
+    unsigned flags = __atomic_fetch_and(&bh->flags, ~(BH_LISTED | BH_SCHEDULED), __ATOMIC_ACQ_REL);
     if ((flags & BH_FREED) || ((flags & BH_ONCE) && (flags & BH_SCHEDULED))) {
         g_free(bh);
     }
@@ -421,8 +420,7 @@ static GSourceFuncs fd_watch_funcs = {
  * at all. */
 static void fd_watch_apply(FdWatch *watch)
 {
-    GIOCondition condition =
-        (watch->want_read ? G_IO_IN : 0) | (watch->want_write ? G_IO_OUT : 0);
+    GIOCondition condition = (watch->want_read ? G_IO_IN : 0) | (watch->want_write ? G_IO_OUT : 0);
     if (!condition) {
         if (watch->tag) {
             g_source_remove_unix_fd(&watch->source, watch->tag);

@@ -1,6 +1,7 @@
 /* The machine class and its instance's life. */
 #include "machine/machine.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/report.h"
@@ -8,6 +9,7 @@
 #include "bus/device.h"
 #include "machine/machine-internal.h"
 #include "memory/backend.h"
+#include "object/user-creatable.h"
 
 #define MACHINE_PATH "machine"
 
@@ -47,8 +49,9 @@ MachineClass *machine_class_find(const char *name, Error **errp)
     class_foreach(TYPE_MACHINE, false, machine_match, &search);
     if (!search.found) {
         const char *near = text_nearest(name, machine_next_name, &search);
-        error_set(errp, near ? "unsupported machine type '%s'; did you mean '%s'?"
-                             : "unsupported machine type '%s'; '-machine help' lists them",
+        error_set(errp,
+                  near ? "unsupported machine type '%s'; did you mean '%s'?"
+                       : "unsupported machine type '%s'; '-machine help' lists them",
                   name, near);
     }
     return search.found;
@@ -77,7 +80,8 @@ static void machine_print_class(ObjectClass *klass, void *opaque)
         g_string_append_printf(opaque, "%-20s %s (alias of %s)\n", mc->alias, desc, mc->name);
     }
     g_string_append_printf(opaque, "%-20s %s%s%s\n", mc->name, desc,
-                           mc->is_default ? " (default)" : "", mc->deprecated ? " (deprecated)" : "");
+                           mc->is_default ? " (default)" : "",
+                           mc->deprecated ? " (deprecated)" : "");
 }
 
 void machine_print_list(GString *out)

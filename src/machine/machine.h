@@ -5,8 +5,8 @@
  * The order in which start-up uses this header:
  *
  *   machine_class_find()         name or alias of -machine → class
- *   machine_create()             the object, at /machine, with its containers; properties can be set
- *   machine_set_memory(), machine_set_smp(), machine_set_boot(), machine_numa_add_*()
+ *   machine_create()             the object, at /machine, with its containers; properties can be
+ * set machine_set_memory(), machine_set_smp(), machine_set_boot(), machine_numa_add_*()
  *   object_set…()                the -machine properties
  *   accel_start(), compat_properties_add(machine_class_of(m)->compat…) through
  *   machine_apply_compat()       from here devices get the version's defaults
@@ -48,7 +48,7 @@ typedef struct MachineSmp {
 /* -m */
 typedef struct MachineMemoryConfig {
     bool has_size, has_slots, has_max_size;
-    uint64_t size;     /* bytes */
+    uint64_t size; /* bytes */
     uint64_t slots;
     uint64_t max_size; /* bytes */
 } MachineMemoryConfig;
@@ -65,17 +65,17 @@ typedef struct MachineBootConfig {
 
 typedef struct MachineNumaNode {
     bool present;
-    uint64_t size;      /* bytes; of memdev where that is given */
+    uint64_t size; /* bytes; of memdev where that is given */
     bool has_size;
-    Object *memdev;     /* reference; NULL: a share of the main memory */
+    Object *memdev;                      /* reference; NULL: a share of the main memory */
     uint8_t distance[MACHINE_MAX_NODES]; /* 0: not given */
-    int initiator; /* -1: none */
+    int initiator;                       /* -1: none */
 } MachineNumaNode;
 
 typedef struct MachineCpuSlot {
     uint64_t arch_id; /* APIC id */
     unsigned socket_id, die_id, core_id, thread_id;
-    int node; /* -1: not assigned */
+    int node;    /* -1: not assigned */
     Object *cpu; /* borrowed; NULL: not plugged */
 } MachineCpuSlot;
 
@@ -119,13 +119,13 @@ struct Machine {
     bool smp_given;
     MachineBootConfig boot;
     MachineNuma numa;
-    char *cpu_type;         /* QOM type name of the CPU model */
-    json_t *cpu_properties; /* of -cpu model,key=value; owned; NULL: none */
+    char *cpu_type;                         /* QOM type name of the CPU model */
+    json_t *cpu_properties;                 /* of -cpu model,key=value; owned; NULL: none */
     char *serial[MACHINE_SERIAL_PORTS];     /* chardev ids; NULL: no port */
     char *parallel[MACHINE_PARALLEL_PORTS]; /* chardev ids */
     GPtrArray *nics;                        /* MachineNic, owned */
     MachineDefaults defaults;
-    char *vga; /* -vga: device model; NULL: the default */
+    char *vga;                 /* -vga: device model; NULL: the default */
     GPtrArray *firmware_paths; /* char *: -L folders, searched in order */
     char *uuid;                /* 8-4-4-4-12 or NULL */
     char *guest_name;          /* -name; NULL */
@@ -152,11 +152,11 @@ struct MachineClass {
     const char *alias; /* "q35"; NULL: none */
     const char *desc;
     bool is_default;
-    const char *deprecated; /* why, or NULL */
-    unsigned min_cpus, max_cpus;   /* 0 of max_cpus: no CPU at all */
-    uint64_t default_ram_size;     /* bytes */
-    const char *default_ram_id;    /* "pc.ram"; NULL: the machine has no RAM */
-    const char *default_cpu_type;  /* NULL: none */
+    const char *deprecated;       /* why, or NULL */
+    unsigned min_cpus, max_cpus;  /* 0 of max_cpus: no CPU at all */
+    uint64_t default_ram_size;    /* bytes */
+    const char *default_ram_id;   /* "pc.ram"; NULL: the machine has no RAM */
+    const char *default_cpu_type; /* NULL: none */
     const char *default_nic;
     const char *default_boot_order;
     bool no_serial, no_parallel, no_floppy, no_cdrom;
@@ -165,9 +165,9 @@ struct MachineClass {
     /* Weaker rows later; ends with a NULL driver. */
     const GlobalProperty *const *compat; /* NULL-terminated */
 
-    bool (*init)(Machine *m, Error **errp);   /* board; on failure leaves nothing behind */
-    bool (*ready)(Machine *m, Error **errp);  /* all devices are there */
-    void (*finish)(Machine *m);               /* mirror of init */
+    bool (*init)(Machine *m, Error **errp);    /* board; on failure leaves nothing behind */
+    bool (*ready)(Machine *m, Error **errp);   /* all devices are there */
+    void (*finish)(Machine *m);                /* mirror of init */
     void (*reset)(Machine *m, ResetType type); /* NULL: machine_reset_all() */
     void (*wakeup)(Machine *m);
 };

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "machine/machine-internal.h"
 #include "memory/backend.h"
+#include "object/user-creatable.h"
 
 /* ACPI SLIT: the distance of a node to itself, and the usual one to others. */
 #define NUMA_DISTANCE_LOCAL   10
@@ -34,8 +35,10 @@ static bool numa_take_cpus(Machine *m, int id, const uint64_t *cpus, size_t n, E
 {
     for (size_t i = 0; i + 1 < n; i += 2) {
         if (cpus[i] > cpus[i + 1] || cpus[i + 1] >= m->n_slots) {
-            error_set(errp, "-numa node,nodeid=%d: CPUs %" PRIu64 "-%" PRIu64 " are not among the "
-                            "%u of -smp", id, cpus[i], cpus[i + 1], m->n_slots);
+            error_set(errp,
+                      "-numa node,nodeid=%d: CPUs %" PRIu64 "-%" PRIu64 " are not among the "
+                      "%u of -smp",
+                      id, cpus[i], cpus[i + 1], m->n_slots);
             return false;
         }
         for (uint64_t cpu = cpus[i]; cpu <= cpus[i + 1]; cpu++) {
@@ -111,10 +114,12 @@ bool machine_numa_add_distance(Machine *m, uint64_t src, uint64_t dst, uint64_t 
     if (!node || !numa_node(m, dst, errp)) {
         return false;
     }
-    if (val < NUMA_DISTANCE_LOCAL || val > UINT8_MAX || (src == dst && val != NUMA_DISTANCE_LOCAL)) {
-        error_set(errp, "-numa dist,src=%" PRIu64 ",dst=%" PRIu64 ": distance %" PRIu64 " is not "
-                        "possible: a node is %d from itself, others are %d to 255 away", src, dst,
-                  val, NUMA_DISTANCE_LOCAL, NUMA_DISTANCE_LOCAL);
+    if (val < NUMA_DISTANCE_LOCAL || val > UINT8_MAX ||
+        (src == dst && val != NUMA_DISTANCE_LOCAL)) {
+        error_set(errp,
+                  "-numa dist,src=%" PRIu64 ",dst=%" PRIu64 ": distance %" PRIu64 " is not "
+                  "possible: a node is %d from itself, others are %d to 255 away",
+                  src, dst, val, NUMA_DISTANCE_LOCAL, NUMA_DISTANCE_LOCAL);
         return false;
     }
     node->distance[dst] = val;
@@ -164,7 +169,8 @@ static bool numa_share_memory(Machine *m, Error **errp)
     }
     if (given > m->ram_size || (!open && given != m->ram_size)) {
         g_autofree char *sum = text_from_size(given), *ram = text_from_size(m->ram_size);
-        error_set(errp, "-numa: total memory of the nodes (%s) is not the machine's (%s)", sum, ram);
+        error_set(errp, "-numa: total memory of the nodes (%s) is not the machine's (%s)", sum,
+                  ram);
         return false;
     }
     uint64_t left = m->ram_size - given;
@@ -194,8 +200,10 @@ static bool numa_complete_distances(Machine *m, Error **errp)
             } else if (to->distance[a]) {
                 from->distance[b] = to->distance[a];
             } else {
-                error_set(errp, "-numa: the distance between nodes %d and %d is missing; give all "
-                                "or none", a, b);
+                error_set(errp,
+                          "-numa: the distance between nodes %d and %d is missing; give all "
+                          "or none",
+                          a, b);
                 return false;
             }
         }

@@ -77,8 +77,10 @@ static void smp_fill(const MachineSmpConfig *c, MachineSmp *smp)
 static bool smp_check(const MachineSmp *smp, const MachineClass *mc, Error **errp)
 {
     if (smp_product(smp) != smp->max_cpus) {
-        error_set(errp, "-smp: sockets (%u) * dies (%u) * cores (%u) * threads (%u) is not maxcpus "
-                        "(%u)", smp->sockets, smp->dies, smp->cores, smp->threads, smp->max_cpus);
+        error_set(errp,
+                  "-smp: sockets (%u) * dies (%u) * cores (%u) * threads (%u) is not maxcpus "
+                  "(%u)",
+                  smp->sockets, smp->dies, smp->cores, smp->threads, smp->max_cpus);
         return false;
     }
     if (smp->cpus > smp->max_cpus) {

@@ -118,8 +118,9 @@ static void object_no_property(Object *obj, const char *name, Error **errp)
 {
     PropertyNames cursor = { obj->klass->type->property_order, 0 };
     const char *near = text_nearest(name, property_names_next, &cursor);
-    error_set(errp, near ? "Property '%s.%s' not found; did you mean '%s'?"
-                         : "Property '%s.%s' not found",
+    error_set(errp,
+              near ? "Property '%s.%s' not found; did you mean '%s'?"
+                   : "Property '%s.%s' not found",
               object_type_name(obj), name, near);
 }
 
@@ -182,7 +183,8 @@ bool object_set_all(Object *obj, json_t *properties, ValueMode mode, Error **err
 {
     const char *key;
     json_t *value;
-    json_object_foreach(properties, key, value) {
+    json_object_foreach(properties, key, value)
+    {
         if (!object_set(obj, key, value, mode, errp)) {
             return false;
         }
@@ -292,8 +294,8 @@ static Object *link_resolve(const char *path, const char *type_name, const char 
         return NULL;
     }
     if (!target) {
-        error_set_class(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
-                        "Parameter '%s': object '%s' not found", property, path);
+        error_set_class(errp, ERROR_CLASS_DEVICE_NOT_FOUND, "Parameter '%s': object '%s' not found",
+                        property, path);
         return NULL;
     }
     if (!object_dynamic_cast(target, type_name)) {

@@ -32,11 +32,11 @@ typedef struct Property Property;
 /* Every instance struct begins with its parent's struct, in the end with this one. */
 struct Object {
     ObjectClass *klass;
-    unsigned refcount; /* atomic */
-    Object *parent;    /* in the composition tree; not a reference */
-    char *name;        /* in the parent; NULL while not in the tree */
+    unsigned refcount;   /* atomic */
+    Object *parent;      /* in the composition tree; not a reference */
+    char *name;          /* in the parent; NULL while not in the tree */
     GPtrArray *children; /* Object, references, in order of insertion; NULL while there are none */
-    GHashTable *dynamic;  /* properties added to this instance: name → DynamicProperty */
+    GHashTable *dynamic; /* properties added to this instance: name → DynamicProperty */
     /* Realized or complete: from now on only FIELD_LATE properties can be set. */
     bool sealed;
     bool embedded; /* lives in memory that somebody else frees */
@@ -53,7 +53,7 @@ struct ObjectClass {
 typedef struct TypeInfo {
     const char *name;
     const char *parent;
-    const char *help; /* one line, for `-device help` and the like; NULL: not shown to users */
+    const char *help;     /* one line, for `-device help` and the like; NULL: not shown to users */
     size_t instance_size; /* 0: the parent's */
     size_t class_size;    /* 0: the parent's */
     bool abstract;
@@ -70,11 +70,11 @@ typedef struct TypeInfo {
 
 /* Register a TypeInfo (static, lives for ever) with the MODULE_TYPES kind. `ident` is any C
  * identifier unique in the file. */
-#define OBJECT_TYPE(ident, info) \
+#define OBJECT_TYPE(ident, info)        \
     static void ident##_register_(void) \
-    { \
-        type_register(&(info)); \
-    } \
+    {                                   \
+        type_register(&(info));         \
+    }                                   \
     MODULE_INIT(MODULE_TYPES, ident##_register_)
 
 void type_register(const TypeInfo *info);
@@ -144,7 +144,7 @@ Object *object_container(const char *path);
 MUST_CHECK bool object_add_child(Object *parent, const char *name, Object *obj, Error **errp);
 /* Take obj out of the tree: drops the tree's reference. Does nothing outside the tree. */
 void object_unparent(Object *obj);
-Object *object_child(Object *parent, const char *name); /* borrowed; NULL if none */
+Object *object_child(Object *parent, const char *name);  /* borrowed; NULL if none */
 typedef bool ObjectVisitor(Object *child, void *opaque); /* false stops */
 bool object_foreach_child(Object *obj, ObjectVisitor *visit, void *opaque);
 bool object_foreach_descendant(Object *obj, ObjectVisitor *visit, void *opaque);
@@ -187,7 +187,7 @@ MUST_CHECK bool object_set_all(Object *obj, json_t *properties, ValueMode mode, 
 json_t *object_get(Object *obj, const char *name, Error **errp); /* new reference */
 bool object_get_bool(Object *obj, const char *name, Error **errp);
 int64_t object_get_int(Object *obj, const char *name, Error **errp);
-char *object_get_text(Object *obj, const char *name, Error **errp); /* g_free */
+char *object_get_text(Object *obj, const char *name, Error **errp);   /* g_free */
 Object *object_get_link(Object *obj, const char *name, Error **errp); /* borrowed */
 
 /* All properties of an instance: class rows, instance properties, children. */
@@ -225,21 +225,21 @@ void global_properties_reset(void);
  * gives  PciDeviceClass *pci_device_class_of(const void *obj)      class of an instance
  *        PciDeviceClass *pci_device_class_cast(void *klass)
  */
-#define OBJECT_DECLARE(Struct, prefix, TYPE) \
-    typedef struct Struct Struct; \
-    static inline UNUSED Struct *prefix##_cast(void *obj) \
-    { \
+#define OBJECT_DECLARE(Struct, prefix, TYPE)               \
+    typedef struct Struct Struct;                          \
+    static inline UNUSED Struct *prefix##_cast(void *obj)  \
+    {                                                      \
         return (Struct *)object_cast((Object *)obj, TYPE); \
     }
-#define OBJECT_DECLARE_CLASS(Class, prefix, TYPE) \
-    typedef struct Class Class; \
-    static inline UNUSED Class *prefix##_class_of(const void *obj) \
-    { \
+#define OBJECT_DECLARE_CLASS(Class, prefix, TYPE)                            \
+    typedef struct Class Class;                                              \
+    static inline UNUSED Class *prefix##_class_of(const void *obj)           \
+    {                                                                        \
         return (Class *)class_cast(object_class((const Object *)obj), TYPE); \
-    } \
-    static inline UNUSED Class *prefix##_class_cast(void *klass) \
-    { \
-        return (Class *)class_cast((ObjectClass *)klass, TYPE); \
+    }                                                                        \
+    static inline UNUSED Class *prefix##_class_cast(void *klass)             \
+    {                                                                        \
+        return (Class *)class_cast((ObjectClass *)klass, TYPE);              \
     }
 
 #endif

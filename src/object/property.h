@@ -18,14 +18,16 @@
 #include "object/object.h"
 
 /* Checks at compile time that the member has the row's C type. */
-#define PROP_OFFSET(Struct, member, ctype) \
-    (offsetof(Struct, member) + \
-     0 * sizeof(char[__builtin_types_compatible_p(ctype, __typeof__(((Struct *)0)->member)) ? 1 : -1]))
+#define PROP_OFFSET(Struct, member, ctype)                                                   \
+    (offsetof(Struct, member) +                                                              \
+     0 * sizeof(                                                                             \
+             char[__builtin_types_compatible_p(ctype, __typeof__(((Struct *)0)->member)) ? 1 \
+                                                                                         : -1]))
 
-#define PROP_SCALAR(pname, Struct, member, ctype, vtype, defmember, defvalue, ...) \
-    { \
+#define PROP_SCALAR(pname, Struct, member, ctype, vtype, defmember, defvalue, ...)       \
+    {                                                                                    \
         .name = (pname), .type = &(vtype), .offset = PROP_OFFSET(Struct, member, ctype), \
-        .flags = FIELD_DEFAULT, .def.defmember = (defvalue), __VA_ARGS__ \
+        .flags = FIELD_DEFAULT, .def.defmember = (defvalue), __VA_ARGS__                 \
     }
 
 /* clang-format off */
@@ -43,16 +45,16 @@
 #define PROP_ON_OFF_AUTO(n, S, m, d, ...) \
     PROP_SCALAR(n, S, m, OnOffAuto, value_type_on_off_auto, i, d, __VA_ARGS__)
 /* The member is an int or the enum itself; vtype is a VALUE_ENUM type. */
-#define PROP_ENUM(pname, S, m, vtype, d, ...) \
-    { \
-        .name = (pname), .type = &(vtype), \
+#define PROP_ENUM(pname, S, m, vtype, d, ...)                                                     \
+    {                                                                                             \
+        .name = (pname), .type = &(vtype),                                                        \
         .offset = offsetof(S, m) + 0 * sizeof(char[sizeof(((S *)0)->m) == sizeof(int) ? 1 : -1]), \
-        .flags = FIELD_DEFAULT, .def.i = (d), __VA_ARGS__ \
+        .flags = FIELD_DEFAULT, .def.i = (d), __VA_ARGS__                                         \
     }
 /* One bit of an unsigned member, seen as a bool. */
-#define PROP_BIT(pname, S, m, bitnr, d, ...) \
-    { \
-        .name = (pname), .type = &value_type_bool, .offset = offsetof(S, m), .bit = (bitnr), \
+#define PROP_BIT(pname, S, m, bitnr, d, ...)                                                      \
+    {                                                                                             \
+        .name = (pname), .type = &value_type_bool, .offset = offsetof(S, m), .bit = (bitnr),      \
         .width = MEMBER_SIZE(S, m), .flags = FIELD_DEFAULT | FIELD_BIT, .def.u = (d), __VA_ARGS__ \
     }
 /* Inclusive range, for the integer rows: PROP_UINT16("x", S, x, 1, PROP_RANGE(1, 8)). A row that
@@ -62,23 +64,24 @@
 /* A reference to another object by path or id; the member is an Object * (or derived) and owns a
  * reference. */
 extern const ValueType value_type_link;
-#define PROP_LINK(pname, S, m, target_type, ...) \
-    { \
-        .name = (pname), .type = &value_type_link, \
-        .offset = offsetof(S, m) + 0 * sizeof(char[sizeof(((S *)0)->m) == sizeof(void *) ? 1 : -1]), \
-        .flags = FIELD_OPTIONAL, .data = (target_type), __VA_ARGS__ \
+#define PROP_LINK(pname, S, m, target_type, ...)                                               \
+    {                                                                                          \
+        .name = (pname), .type = &value_type_link,                                             \
+        .offset =                                                                              \
+            offsetof(S, m) + 0 * sizeof(char[sizeof(((S *)0)->m) == sizeof(void *) ? 1 : -1]), \
+        .flags = FIELD_OPTIONAL, .data = (target_type), __VA_ARGS__                            \
     }
 /* A list: the member is a struct { size_t len; T *items; }; vtype is a VALUE_LIST type. */
-#define PROP_LIST(pname, S, m, vtype, ...) \
-    { \
-        .name = (pname), .type = &(vtype), \
-        .offset = offsetof(S, m) + \
-                  0 * sizeof(char[sizeof(((S *)0)->m) == sizeof(ValueList) ? 1 : -1]), \
-        .flags = FIELD_OPTIONAL, __VA_ARGS__ \
+#define PROP_LIST(pname, S, m, vtype, ...)                                                        \
+    {                                                                                             \
+        .name = (pname), .type = &(vtype),                                                        \
+        .offset =                                                                                 \
+            offsetof(S, m) + 0 * sizeof(char[sizeof(((S *)0)->m) == sizeof(ValueList) ? 1 : -1]), \
+        .flags = FIELD_OPTIONAL, __VA_ARGS__                                                      \
     }
 /* A type of its own (backends, addresses): vtype is VALUE_CUSTOM. */
-#define PROP_CUSTOM(pname, S, m, vtype, ...) \
-    { \
+#define PROP_CUSTOM(pname, S, m, vtype, ...)                                     \
+    {                                                                            \
         .name = (pname), .type = &(vtype), .offset = offsetof(S, m), __VA_ARGS__ \
     }
 

@@ -24,9 +24,9 @@ static ObjectPropertyInfo *qom_append(ObjectPropertyInfoList *list, const char *
 {
     list->items = g_renew(ObjectPropertyInfo, list->items, list->len + 1);
     ObjectPropertyInfo *info = &list->items[list->len++];
-    *info = (ObjectPropertyInfo){
-        .name = g_strdup(name), .type = g_strdup(type), .description = g_strdup(help)
-    };
+    *info = (ObjectPropertyInfo){ .name = g_strdup(name),
+                                  .type = g_strdup(type),
+                                  .description = g_strdup(help) };
     return info;
 }
 

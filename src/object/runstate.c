@@ -23,8 +23,8 @@ static const unsigned run_state_transitions[RUN_STATE_COUNT] = {
     [RUN_STATE_RUNNING] = TO(DEBUG) | TO(INTERNAL_ERROR) | TO(IO_ERROR) | TO(PAUSED) |
                           TO(FINISH_MIGRATE) | TO(RESTORE_VM) | TO(SAVE_VM) | TO(SHUTDOWN) |
                           TO(WATCHDOG) | TO(GUEST_PANICKED) | TO(SUSPENDED) | TO(COLO),
-    [RUN_STATE_DEBUG] = TO(RUNNING) | TO(FINISH_MIGRATE) | TO(PRELAUNCH) | TO(SUSPENDED) |
-                        TO(PAUSED),
+    [RUN_STATE_DEBUG] =
+        TO(RUNNING) | TO(FINISH_MIGRATE) | TO(PRELAUNCH) | TO(SUSPENDED) | TO(PAUSED),
     [RUN_STATE_INTERNAL_ERROR] = TO(PAUSED) | TO(FINISH_MIGRATE) | TO(PRELAUNCH),
     [RUN_STATE_IO_ERROR] = TO(RUNNING) | TO(FINISH_MIGRATE) | TO(PRELAUNCH) | TO(PAUSED),
     [RUN_STATE_PAUSED] = TO(RUNNING) | TO(FINISH_MIGRATE) | TO(POSTMIGRATE) | TO(PRELAUNCH) |
@@ -94,7 +94,6 @@ struct VmStateHandler {
     VmStateChangeFn *fn;
     void *opaque;
     int priority;
-
 };
 
 VmStateHandler *vm_state_handler_add(VmStateChangeFn *fn, int priority, void *opaque)

@@ -14,9 +14,9 @@ typedef struct TypeCastCache {
 
 struct Type {
     const TypeInfo *info;
-    Type *parent;        /* found on first use */
-    ObjectClass *klass;  /* atomic; NULL until made */
-    ObjectClass *making; /* the class while its class_init runs */
+    Type *parent;             /* found on first use */
+    ObjectClass *klass;       /* atomic; NULL until made */
+    ObjectClass *making;      /* the class while its class_init runs */
     ObjectClass **interfaces; /* the class's own copies of interface class structs */
     unsigned n_interfaces;
     GHashTable *properties;    /* name → Field, with those inherited */

@@ -419,9 +419,12 @@ void class_set_default(ObjectClass *klass, const char *property, const char *val
     }
 }
 
-static const TypeInfo object_type = { .name = TYPE_OBJECT, .instance_size = sizeof(Object),
-                                      .class_size = sizeof(ObjectClass), .abstract = true };
-static const TypeInfo interface_type = { .name = TYPE_INTERFACE, .class_size = sizeof(ObjectClass),
+static const TypeInfo object_type = { .name = TYPE_OBJECT,
+                                      .instance_size = sizeof(Object),
+                                      .class_size = sizeof(ObjectClass),
+                                      .abstract = true };
+static const TypeInfo interface_type = { .name = TYPE_INTERFACE,
+                                         .class_size = sizeof(ObjectClass),
                                          .abstract = true };
 OBJECT_TYPE(object, object_type)
 OBJECT_TYPE(interface, interface_type)

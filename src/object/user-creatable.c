@@ -30,8 +30,10 @@ Object *user_creatable_add(const char *type_name, const char *id, json_t *proper
                            ValueMode mode, Error **errp)
 {
     if (!id || !text_is_id(id)) {
-        error_set(errp, "Parameter 'id' expects an identifier (a letter, then letters, digits, '-', "
-                        "'.', '_'), got '%s'", id ?: "");
+        error_set(errp,
+                  "Parameter 'id' expects an identifier (a letter, then letters, digits, '-', "
+                  "'.', '_'), got '%s'",
+                  id ?: "");
         return NULL;
     }
     Object *root = object_container(USER_CREATABLE_ROOT);

@@ -12,7 +12,7 @@
 
 typedef struct UserCreatableClass {
     ObjectClass parent;
-    bool (*complete)(Object *obj, Error **errp);  /* optional; undoes itself on failure */
+    bool (*complete)(Object *obj, Error **errp); /* optional; undoes itself on failure */
     /* Optional; NULL: yes unless somebody holds a reference. (With it, references don't count: old
      * memory views may hold one a little longer.) */
     bool (*can_be_deleted)(Object *obj, Error **errp);

@@ -21,7 +21,7 @@ typedef struct VmState VmState;
 typedef struct VmStateField VmStateField;
 
 typedef enum VmStateKind {
-    VMSTATE_KIND_UINT,   /* size bytes, big-endian in the stream */
+    VMSTATE_KIND_UINT, /* size bytes, big-endian in the stream */
     VMSTATE_KIND_INT,
     VMSTATE_KIND_BOOL,
     VMSTATE_KIND_BUFFER, /* size bytes as they are */
@@ -49,8 +49,8 @@ struct VmStateField {
     /* The number of elements is the value of another unsigned field of count_size bytes at
      * count_offset, at most count (which is checked on load). 0: fixed. */
     size_t count_offset, count_size;
-    bool pointer; /* the slot holds a pointer to the elements */
-    int version;  /* first version that has the field */
+    bool pointer;                               /* the slot holds a pointer to the elements */
+    int version;                                /* first version that has the field */
     bool (*present)(void *opaque, int version); /* NULL: always */
     const VmState *state;                       /* VMSTATE_KIND_STRUCT */
     const VmStateCustom *custom;
@@ -66,8 +66,8 @@ struct VmState {
     void (*post_save)(void *opaque);
     bool (*pre_load)(void *opaque, Error **errp);
     bool (*post_load)(void *opaque, int version, Error **errp);
-    bool (*needed)(void *opaque); /* subsections: whether there is anything to say */
-    const VmStateField *fields;   /* ends with a NULL name */
+    bool (*needed)(void *opaque);      /* subsections: whether there is anything to say */
+    const VmStateField *fields;        /* ends with a NULL name */
     const VmState *const *subsections; /* ends with NULL; "parent/name" */
 };
 

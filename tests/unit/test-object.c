@@ -135,13 +135,13 @@ OBJECT_TYPE(barker, barker_type)
 OBJECT_TYPE(dog, dog_type)
 OBJECT_TYPE(puppy, puppy_type)
 
-#define ASSERT_JSON(value, text) \
-    do { \
-        json_t *v_ = (value); \
+#define ASSERT_JSON(value, text)                                     \
+    do {                                                             \
+        json_t *v_ = (value);                                        \
         char *got_ = json_dumps(v_, JSON_ENCODE_ANY | JSON_COMPACT); \
-        g_assert_cmpstr(got_, ==, text); \
-        free(got_); \
-        json_decref(v_); \
+        g_assert_cmpstr(got_, ==, text);                             \
+        free(got_);                                                  \
+        json_decref(v_);                                             \
     } while (0)
 
 static void assert_error(Error **err, const char *message)
