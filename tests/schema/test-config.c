@@ -147,7 +147,7 @@ static void test_sugar(void)
     g_assert_nonnull(config_get(c, no_draw));
     g_assert_cmpint(config_get(c, action)->reboot, ==, REBOOT_ACTION_SHUTDOWN);
     g_assert_cmpint(config_get(c, action)->shutdown, ==, SHUTDOWN_ACTION_PAUSE);
-    g_assert_cmpint(config_get(c, action)->panic, ==, PANIC_ACTION_SHUTDOWN);
+    g_assert_false(config_get(c, action)->has_panic);
     g_assert_cmpstr(config_get(c, accel)->accel, ==, "kvm");
     config_free(c);
 

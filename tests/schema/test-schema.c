@@ -40,7 +40,7 @@ bool qmp_query_pen(Point *ret, Error **errp)
     return true;
 }
 
-bool qmp_query_name(char **ret, Error **errp)
+bool qmp_query_pen_name(char **ret, Error **errp)
 {
     *ret = g_strdup("left behind by a handler that fails");
     error_set(errp, "no pen, no name");
@@ -105,7 +105,7 @@ static void test_commands(void)
     assert_command("noop", NULL, "{}");
     assert_command("noop", "{\"x\": 1}", "Unknown parameter 'x' of command");
     assert_command("query-pen", "{}", "{\"x\":3,\"y\":4}");
-    assert_command("query-name", NULL, "no pen, no name");
+    assert_command("query-pen-name", NULL, "no pen, no name");
     assert_command("draw", "{\"tree\": {\"x\": 5, \"spot\": 1}}", "[{\"x\":5,\"y\":0}]");
     assert_command("draw", "{\"tree\": {\"x\": 5, \"spot\": 1}, \"color\": \"dark-green\"}",
                    "[{\"x\":2,\"y\":0}]");
@@ -117,7 +117,7 @@ static void test_commands(void)
     assert_command("draw", NULL, "Parameter 'tree' is missing");
     assert_command("draw", "{\"tree\": {\"x\": 5, \"spot\": 1}, \"copies\": 10}",
                    "Parameter 'copies' expects an integer between 1 and 9, got 10");
-    assert_command("any-object-add", "{\"qom-type\": \"thing\", \"id\": \"t\", \"size\": 5}", "{}");
+    assert_command("any-thing-add", "{\"qom-type\": \"thing\", \"id\": \"t\", \"size\": 5}", "{}");
 }
 
 static void count_command(const QmpCommand *command, void *opaque)
