@@ -19,7 +19,7 @@ bool qmp_query_pen(Point *ret, Error **errp)
     return true;
 }
 
-bool qmp_query_name(char **ret, Error **errp)
+bool qmp_query_pen_name(char **ret, Error **errp)
 {
     return true;
 }

@@ -146,7 +146,7 @@ static void test_sample(void)
 static void test_registry(void)
 {
     json_t *schema = run("query-qmp-schema", NULL);
-    const char *args = text(find(schema, "name", "any-thing-add"), "arg-type");
+    const char *args = text(find(schema, "name", "any-object-add"), "arg-type");
     json_t *object = find(schema, "name", args);
 
     g_assert_cmpstr(text(object, "tag"), ==, "qom-type");

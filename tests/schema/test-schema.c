@@ -117,7 +117,7 @@ static void test_commands(void)
     assert_command("draw", NULL, "Parameter 'tree' is missing");
     assert_command("draw", "{\"tree\": {\"x\": 5, \"spot\": 1}, \"copies\": 10}",
                    "Parameter 'copies' expects an integer between 1 and 9, got 10");
-    assert_command("any-thing-add", "{\"qom-type\": \"thing\", \"id\": \"t\", \"size\": 5}", "{}");
+    assert_command("any-object-add", "{\"qom-type\": \"thing\", \"id\": \"t\", \"size\": 5}", "{}");
 }
 
 static void count_command(const QmpCommand *command, void *opaque)
