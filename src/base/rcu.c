@@ -5,7 +5,7 @@
 /* Unregisters a thread from liburcu at its exit. */
 static pthread_key_t rcu_exit_key;
 static pthread_once_t rcu_once = PTHREAD_ONCE_INIT;
-static __thread bool rcu_registered;
+__thread bool rcu_registered;
 
 static void rcu_thread_exit(void *unused)
 {
@@ -29,21 +29,9 @@ void rcu_thread_enter(void)
     rcu_registered = true;
 }
 
-void rcu_lock(void)
-{
-    rcu_thread_enter();
-    urcu_memb_read_lock();
-}
-
 #ifdef __SANITIZE_THREAD__
 int rcu_grace_period;
 #endif
-
-void rcu_unlock(void)
-{
-    RCU_BEFORE_RECLAIM();
-    urcu_memb_read_unlock();
-}
 
 void rcu_drain(void)
 {

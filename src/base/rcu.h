@@ -7,6 +7,8 @@
 #ifndef BASE_RCU_H
 #define BASE_RCU_H
 
+/* Its read-side functions are a few instructions each; liburcu offers them inline to everybody. */
+#define URCU_INLINE_SMALL_FUNCTIONS
 #include <urcu/urcu-memb.h>
 #include <urcu/pointer.h>
 
@@ -15,17 +17,8 @@
 /* Per thread, idempotent. */
 void rcu_thread_enter(void);
 
-void rcu_lock(void);
-void rcu_unlock(void);
+extern __thread bool rcu_registered; /* private */
 
-static inline void rcu_cleanup(int *unused)
-{
-    rcu_unlock();
-}
-
-/* RCU_SECTION(); at the top of a block: the section ends with the block. */
-#define RCU_SECTION() \
-    __attribute__((cleanup(rcu_cleanup))) int rcu_section_ UNUSED = (rcu_lock(), 0)
 
 /* A pointer that readers follow: published with what it points at, loaded in a read section. */
 #define rcu_publish(slot, value) __atomic_store_n((slot), (value), __ATOMIC_RELEASE)
@@ -45,6 +38,29 @@ void __tsan_release(void *addr);
 #define RCU_AFTER_READERS()  ((void)0)
 #define RCU_BEFORE_RECLAIM() ((void)0)
 #endif
+
+static inline void rcu_lock(void)
+{
+    if (UNLIKELY(!rcu_registered)) {
+        rcu_thread_enter();
+    }
+    urcu_memb_read_lock();
+}
+
+static inline void rcu_unlock(void)
+{
+    RCU_BEFORE_RECLAIM();
+    urcu_memb_read_unlock();
+}
+
+static inline void rcu_cleanup(int *unused)
+{
+    rcu_unlock();
+}
+
+/* RCU_SECTION(); at the top of a block: the section ends with the block. */
+#define RCU_SECTION() \
+    __attribute__((cleanup(rcu_cleanup))) int rcu_section_ UNUSED = (rcu_lock(), 0)
 
 /* Run fn(head) when all readers of now are gone, on liburcu's thread (without the machine lock). */
 #define rcu_defer(head, fn) (RCU_BEFORE_RECLAIM(), urcu_memb_call_rcu((head), (fn)))
