@@ -45,11 +45,15 @@ OBJECT_DECLARE_CLASS(AccelClass, accel, TYPE_ACCEL)
 
 /* The machine's accelerator; NULL before ACCEL_CREATED. */
 Accel *accel_current(void);
-/* Find by -accel name ("tcg" and "jit" are one); NULL if there is none. */
+/* The type of an -accel name; NULL if there is none. Borrowed for ever. */
 const char *accel_type_for_name(const char *name);
+/* Probe it and make it the machine's; on failure nothing is left behind. properties are borrowed. */
 MUST_CHECK bool accel_start(const char *type_name, json_t *properties, Object *machine,
                             Error **errp);
 void accel_stop(void);
+/* Is the machine's accelerator the one of this -accel name? */
 bool accel_is(const char *name);
+/* -accel help */
+void accel_print_list(GString *out);
 
 #endif
