@@ -16,6 +16,8 @@
 #define TYPE_DEVICE          "device"
 #define TYPE_BUS             "bus"
 #define TYPE_HOTPLUG_HANDLER "hotplug-handler"
+/* The bus of chipset devices that no other bus addresses: bus_system(). */
+#define TYPE_SYSTEM_BUS      "System"
 
 typedef struct Bus Bus;
 typedef struct Device Device;
