@@ -520,6 +520,7 @@ static void hpet_class_init(ObjectClass *klass, const void *data)
     dc->unrealize = hpet_unrealize;
     dc->reset = hpet_reset;
     dc->vmstate = &hpet_vmstate;
+    dc->bus_type = TYPE_SYSTEM_BUS;
     dc->user_creatable = false;
 }
 
