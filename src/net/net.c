@@ -98,6 +98,9 @@ void net_client_free(NetClient *nc)
         p = &(*p)->next;
     }
     *p = nc->next;
+    if (nc->peer && net_is_nic(nc->peer)) {
+        nc->peer->link_down = true; /* the NIC's cable leads nowhere now */
+    }
     net_disconnect(nc);
     if (nc->ops->finish) {
         nc->ops->finish(nc);
