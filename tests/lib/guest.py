@@ -76,7 +76,7 @@ class Console:
             data = b""
         if not data:
             self.closed = True
-        text = data.decode(errors="replace").replace("\r\n", "\n")
+        text = data.decode(errors="replace").replace("\r", "")
         if LOG:
             sys.stdout.write("".join("# | %s\n" % line for line in text.splitlines()))
         self.text += text
@@ -129,7 +129,10 @@ class Guest:
 
     def expect_power_off(self, timeout=BOOT_SECONDS):
         """The guest ends the machine itself, in order."""
-        status = self.rhea.wait(timeout)
+        deadline = time.monotonic() + timeout
+        while not self.console.closed and time.monotonic() < deadline:
+            self.console.read(1)
+        status = self.rhea.wait(max(deadline - time.monotonic(), 1))
         if status != 0:
             raise AssertionError("exit status %d: %s" % (status, self.rhea.errors()))
 

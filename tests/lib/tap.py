@@ -23,7 +23,7 @@ class TapResult(unittest.TestResult):
 
     def line(self, ok, test, extra=""):
         self.number += 1
-        name = ".".join(test.id().split(".")[1:])
+        name = test.id().replace("__main__.", "")
         print("%s %d - %s%s" % ("ok" if ok else "not ok", self.number, name, extra), flush=True)
 
     def comment(self, error):
