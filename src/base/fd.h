@@ -20,7 +20,7 @@ static inline void fd_cleanup(int *fd)
 }
 
 /* For locals: `FD_AUTO fd = -1;` is closed when it goes out of scope. */
-#define FD_AUTO __attribute__((cleanup(fd_cleanup))) int
+#define FD_AUTO UNUSED __attribute__((cleanup(fd_cleanup))) int
 
 /* Give up ownership: returns *fd and leaves -1. */
 static inline int fd_steal(int *fd)

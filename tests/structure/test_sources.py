@@ -45,7 +45,7 @@ class Sources(unittest.TestCase):
             folder = path.parent
             text = listed.setdefault(folder, tree.text(folder / "meson.build"))
             name = path.stem[5:]
-            if "'%s'" % name not in text and "'%s'" % name.replace("_", "-") not in text:
+            if path.name not in text and "'%s'" % name.replace("_", "-") not in text:
                 missing.append(str(path))
         self.assertEqual(missing, [], "not in the meson.build beside it")
 

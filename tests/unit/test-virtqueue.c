@@ -613,7 +613,11 @@ static void test_vhost(Fixture *f, gconstpointer data)
 static void add_both(const char *name, uint64_t features, unsigned split_size, unsigned packed_size,
                      void (*test)(Fixture *, gconstpointer))
 {
-    Setup *split = g_new(Setup, 1), *packed = g_new(Setup, 1);
+    /* They outlive this function: the tests run later. */
+    static Setup setups[64];
+    static size_t used;
+    g_assert_cmpuint(used + 2, <=, G_N_ELEMENTS(setups));
+    Setup *split = &setups[used++], *packed = &setups[used++];
     *split = (Setup){ features, split_size };
     *packed = (Setup){ features | PACKED, packed_size };
     g_autofree char *a = g_strdup_printf("/virtqueue/split/%s", name);
