@@ -37,7 +37,7 @@ typedef struct AccelClass {
     void (*update_debug)(Accel *accel, Cpu *cpu);
     /* False: ioeventfds and irqfds are emulated by watching the notifier / by the memory core. */
     bool has_irqfd;
-    bool runs_guest_code;  /* false: qtest */
+    bool runs_guest_code;     /* false: qtest */
     bool wants_virtual_clock; /* takes over CLK_VIRTUAL itself */
 } AccelClass;
 
@@ -47,7 +47,8 @@ OBJECT_DECLARE_CLASS(AccelClass, accel, TYPE_ACCEL)
 Accel *accel_current(void);
 /* The type of an -accel name; NULL if there is none. Borrowed for ever. */
 const char *accel_type_for_name(const char *name);
-/* Probe it and make it the machine's; on failure nothing is left behind. properties are borrowed. */
+/* Probe it and make it the machine's; on failure nothing is left behind. properties are borrowed.
+ */
 MUST_CHECK bool accel_start(const char *type_name, json_t *properties, Object *machine,
                             Error **errp);
 void accel_stop(void);

@@ -1,0 +1,661 @@
+/*
+ * Start-up is a table: each row is a short function, in the order in which things come to be.
+ *
+ * A row that has to wait (for a back end, for the user's x-exit-preconfig) returns PHASE_WAIT; the
+ * main loop runs, monitors answer, and the row is called again when something changed. So no row
+ * blocks, and every row that waits can be called again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+
+#include "accel/accel.h"
+#include "base/fdset.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "chardev/chardev-record.h"
+#include "devices/timer/rtc-base.h"
+#include "event/lock.h"
+#include "main/control.h"
+#include "main/privileges.h"
+#include "main/sandbox.h"
+#include "main/startup.h"
+#include "memory/memory.h"
+#include "migration/dump.h"
+#include "object/phase.h"
+#include "object/runstate.h"
+#include "object/user-creatable.h"
+#include "schema/chardev.h"
+#include "schema/config.h"
+#include "schema/hardware.h"
+#include "schema/run.h"
+#include "schema/trace.h"
+#include "trace/options.h"
+#include "trace/startup-graph.h"
+
+/* Say again what is awaited, this often. */
+#define REMINDER_INTERVAL (5 * NS_PER_SECOND)
+
+static PhaseResult phase_result(bool ok)
+{
+    return ok ? PHASE_DONE : PHASE_FAILED;
+}
+
+/* --- Before the command line --- */
+
+static PhaseResult register_types(StartUp *s, Error **errp)
+{
+    module_call(MODULE_TYPES);
+    return PHASE_DONE;
+}
+
+static PhaseResult register_options(StartUp *s, Error **errp)
+{
+    module_call(MODULE_OPTIONS);
+    module_call(MODULE_ARCH);
+    module_call(MODULE_SUBSYSTEM);
+    phase_advance(PHASE_TYPES);
+    return PHASE_DONE;
+}
+
+/* --- Reading it --- */
+
+static PhaseResult parse_first_pass(StartUp *s, Error **errp)
+{
+    s->config = config_new();
+    if (!config_parse_first(s->config, s->argc, s->argv, errp)) {
+        return PHASE_FAILED;
+    }
+    if (config_get(s->config, help)) {
+        config_print_options(stdout);
+        return PHASE_END;
+    }
+    if (config_get(s->config, version)) {
+        printf("Rhea emulator version %s\n", RHEA_VERSION);
+        return PHASE_END;
+    }
+    return PHASE_DONE;
+}
+
+static PhaseResult parse_second_pass(StartUp *s, Error **errp)
+{
+    if (!config_get(s->config, no_user_config) && !config_read_default_file(s->config, errp)) {
+        return PHASE_FAILED;
+    }
+    return phase_result(config_parse_second(s->config, s->argc, s->argv, errp));
+}
+
+static void apply_message_options(const Config *config)
+{
+    const MsgOptions *msg = config_get(config, msg);
+    const NameOptions *name = config_get(config, name);
+    report_set_timestamp(msg && msg->timestamp);
+    if (msg && msg->guest_name && name) {
+        report_set_guest_name(name->guest);
+    }
+}
+
+static PhaseResult validate(StartUp *s, Error **errp)
+{
+    if (!config_validate(s->config, errp)) {
+        return PHASE_FAILED;
+    }
+    if (config_print_help(s->config, stdout)) {
+        return PHASE_END;
+    }
+    apply_message_options(s->config);
+    const option_type_writeconfig *file = config_get(s->config, writeconfig);
+    if (file && !config_write_file(s->config, *file, errp)) {
+        return PHASE_FAILED;
+    }
+    phase_advance(PHASE_CONFIGURED);
+    return PHASE_DONE;
+}
+
+/* --- The process --- */
+
+static PhaseResult go_to_background(StartUp *s, Error **errp)
+{
+    if (!config_get(s->config, daemonize)) {
+        return PHASE_DONE;
+    }
+    switch (daemonize_fork(&s->daemonize, errp)) {
+    case DAEMONIZE_CHILD:
+        return PHASE_DONE;
+    case DAEMONIZE_STARTED:
+        return PHASE_END;
+    case DAEMONIZE_NOT_STARTED:
+        s->status = 1;
+        return PHASE_END;
+    default:
+        return PHASE_FAILED;
+    }
+}
+
+static PhaseResult write_pidfile(StartUp *s, Error **errp)
+{
+    const option_type_pidfile *path = config_get(s->config, pidfile);
+    if (path) {
+        s->pidfile = pidfile_create(*path, errp);
+    }
+    return phase_result(!path || s->pidfile);
+}
+
+static PhaseResult configure_debugging(StartUp *s, Error **errp)
+{
+    const option_type_D *file = config_get(s->config, D);
+    const option_type_d *items = config_get(s->config, d);
+    unsigned mask = 0;
+    if (file && !log_set_file(*file, errp)) {
+        return PHASE_FAILED;
+    }
+    if (items && !log_parse_items(*items, &mask, errp)) {
+        error_prepend(errp, "-d %s: ", *items);
+        return PHASE_FAILED;
+    }
+    log_set_mask(mask);
+    for (size_t i = 0; i < config_count(s->config, trace); i++) {
+        if (!trace_configure(config_at(s->config, trace, i), errp)) {
+            return PHASE_FAILED;
+        }
+    }
+    return PHASE_DONE;
+}
+
+static PhaseResult take_descriptors(StartUp *s, Error **errp)
+{
+    for (size_t i = 0; i < config_count(s->config, add_fd); i++) {
+        const AddFdOptions *o = config_at(s->config, add_fd, i);
+        int fd = o->fd;
+        if (!fd_set_cloexec(fd, true, errp) || fdset_add(o->set, fd, o->opaque, errp) < 0) {
+            config_item_prepend(config_item(s->config, add_fd, i), errp);
+            return PHASE_FAILED;
+        }
+    }
+    return PHASE_DONE;
+}
+
+static bool lock_memory(const Config *config, Error **errp)
+{
+    const OvercommitOptions *o = config_get(config, overcommit);
+    if (o && o->mem_lock && mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
+        error_set_errno(errp, errno, "-overcommit mem-lock=on: cannot lock memory");
+        return false;
+    }
+    return true;
+}
+
+static PhaseResult make_loop(StartUp *s, Error **errp)
+{
+    if (!event_loop_main_init(errp)) {
+        return PHASE_FAILED;
+    }
+    s->loop_made = true;
+    machine_lock();
+    memory_init();
+    control_init();
+    if (!control_catch_signals(errp) || !lock_memory(s->config, errp)) {
+        return PHASE_FAILED;
+    }
+    module_call(MODULE_TRACE);
+    module_call(MODULE_MIGRATION);
+    phase_advance(PHASE_LOOP);
+    return PHASE_DONE;
+}
+
+static PhaseResult set_policies(StartUp *s, Error **errp)
+{
+    const ActionOptions *actions = config_get(s->config, action);
+    const RtcOptions *rtc = config_get(s->config, rtc);
+    if (actions) {
+        control_set_actions(actions);
+    }
+    control_set_autostart(!config_get(s->config, S));
+    s->preconfig = config_get(s->config, preconfig);
+    for (size_t i = 0; i < config_count(s->config, global); i++) {
+        const GlobalOptions *g = config_at(s->config, global, i);
+        global_property_add(&(GlobalProperty){ .driver = g->driver,
+                                               .property = g->property,
+                                               .value = g->value,
+                                               .user_provided = true });
+    }
+    if (!rtc) {
+        return PHASE_DONE;
+    }
+    return phase_result(
+        rtc_configure(&(RtcConfig){ .base = rtc->base,
+                                    .clock = enum_name(&enum_rtc_clock, rtc->clock),
+                                    .driftfix = enum_name(&enum_rtc_driftfix, rtc->driftfix) },
+                      errp));
+}
+
+/* --- The machine object, chardevs, accelerator --- */
+
+static bool set_machine_memory(Machine *m, const Config *config, Error **errp)
+{
+    const MemoryOptions *o = config_get(config, m);
+    MachineMemoryConfig memory = { 0 };
+    if (o) {
+        memory = (MachineMemoryConfig){
+            .has_size = o->has_size,
+            .size = o->size,
+            .has_slots = o->has_slots,
+            .slots = o->slots,
+            .has_max_size = o->has_maxmem,
+            .max_size = o->maxmem,
+        };
+    }
+    return machine_set_memory(m, &memory, errp);
+}
+
+static bool set_machine_smp(Machine *m, const Config *config, Error **errp)
+{
+    const SmpOptions *o = config_get(config, smp);
+    if (!o) {
+        return machine_set_smp(m, &(MachineSmpConfig){ 0 }, errp);
+    }
+    const MachineSmpConfig smp = {
+        .has_cpus = o->has_cpus,
+        .cpus = o->cpus,
+        .has_sockets = o->has_sockets,
+        .sockets = o->sockets,
+        .has_dies = o->has_dies,
+        .dies = o->dies,
+        .has_cores = o->has_cores,
+        .cores = o->cores,
+        .has_threads = o->has_threads,
+        .threads = o->threads,
+        .has_maxcpus = o->has_maxcpus,
+        .maxcpus = o->maxcpus,
+    };
+    return machine_set_smp(m, &smp, errp);
+}
+
+static PhaseResult create_machine(StartUp *s, Error **errp)
+{
+    const MachineOptions *o = config_get(s->config, machine);
+    const option_type_uuid *uuid = config_get(s->config, uuid);
+    const NameOptions *name = config_get(s->config, name);
+    MachineClass *mc = o && o->type ? machine_class_find(o->type, errp) : machine_class_default();
+    if (!mc) {
+        if (!o || !o->type) {
+            error_set(errp, "No machine specified, and there is no default; use -machine help to "
+                            "list supported machines");
+        }
+        return PHASE_FAILED;
+    }
+    s->machine = machine_create(mc, errp);
+    if (!s->machine) {
+        return PHASE_FAILED;
+    }
+    s->machine->uuid = uuid ? g_strdup(*uuid) : NULL;
+    s->machine->guest_name = name ? g_strdup(name->guest) : NULL;
+    return phase_result(set_machine_memory(s->machine, s->config, errp) &&
+                        set_machine_smp(s->machine, s->config, errp));
+}
+
+static bool add_object(const ConfigItem *item, bool late, Error **errp)
+{
+    const ObjectOptions *o = item->value;
+    ObjectClass *klass = class_by_name(o->qom_type);
+    UserCreatableClass *uc = (UserCreatableClass *)class_dynamic_cast(klass, TYPE_USER_CREATABLE);
+    /* A type that doesn't exist is an error of the first round. */
+    if ((uc && uc->late) != late) {
+        return true;
+    }
+    startup_graph_enter(STARTUP_MODULE, o->id);
+    bool ok = user_creatable_add(o->qom_type, o->id, o->rest, item->mode, errp);
+    startup_graph_leave(STARTUP_MODULE, o->id);
+    if (!ok) {
+        config_item_prepend(item, errp);
+    }
+    return ok;
+}
+
+static PhaseResult add_objects(StartUp *s, bool late, Error **errp)
+{
+    for (size_t i = 0; i < config_count(s->config, object); i++) {
+        if (!add_object(config_item(s->config, object, i), late, errp)) {
+            return PHASE_FAILED;
+        }
+    }
+    return PHASE_DONE;
+}
+
+static PhaseResult add_early_objects(StartUp *s, Error **errp)
+{
+    return add_objects(s, false, errp);
+}
+
+static PhaseResult add_chardevs(StartUp *s, Error **errp)
+{
+    const option_type_echr *escape = config_get(s->config, echr);
+    if (escape) {
+        chardev_mux_set_escape(*escape);
+    }
+    chardev_mux_suspend_opens();
+    for (size_t i = 0; i < config_count(s->config, chardev); i++) {
+        const ChardevOptions *o = config_at(s->config, chardev, i);
+        startup_graph_enter(STARTUP_MODULE, o->id);
+        bool ok = chardev_new_from_options(o, errp);
+        startup_graph_leave(STARTUP_MODULE, o->id);
+        if (!ok) {
+            config_item_prepend(config_item(s->config, chardev, i), errp);
+            return PHASE_FAILED;
+        }
+    }
+    chardev_set_state_fn(startup_poke, s);
+    return PHASE_DONE;
+}
+
+static void remind(void *opaque)
+{
+    StartUp *s = opaque;
+    Chardev *chr = chardev_waiting();
+    if (chr) {
+        g_autofree char *what = chardev_describe_wait(chr);
+        int64_t waited = (clock_now(CLK_REALTIME) - s->wait_began) / NS_PER_SECOND;
+        report_info("waiting for %s (for %d s)", what, (int)waited);
+        timer_set(s->reminder, clock_now(CLK_REALTIME) + REMINDER_INTERVAL);
+    }
+}
+
+static void start_reminding(StartUp *s)
+{
+    if (!s->reminder) {
+        startup_graph_enter(STARTUP_WAIT, "chardevs");
+        s->wait_began = clock_now(CLK_REALTIME);
+        s->reminder = timer_new(event_loop_main(), CLK_REALTIME, remind, s);
+        remind(s);
+    }
+}
+
+static PhaseResult wait_for_chardevs(StartUp *s, Error **errp)
+{
+    if (!chardev_check_started(errp)) {
+        return PHASE_FAILED;
+    }
+    if (chardev_waiting()) {
+        start_reminding(s);
+        return PHASE_WAIT;
+    }
+    timer_free(s->reminder);
+    s->reminder = NULL;
+    return PHASE_DONE;
+}
+
+static PhaseResult set_machine_properties(StartUp *s, Error **errp)
+{
+    const MachineOptions *o = config_get(s->config, machine);
+    const ConfigItem *item = o ? config_item(s->config, machine, 0) : NULL;
+    if (o && o->rest && !object_set_all(&s->machine->parent, o->rest, item->mode, errp)) {
+        config_item_prepend(item, errp);
+        return PHASE_FAILED;
+    }
+    phase_advance(PHASE_MACHINE_CREATED);
+    return PHASE_DONE;
+}
+
+/* What is tried when neither -accel nor -machine accel= says. */
+static const char *const default_accels[] = { "jit" };
+
+static bool try_accel(StartUp *s, const char *name, json_t *properties, Error **errp)
+{
+    const char *type = accel_type_for_name(name);
+    if (!type) {
+        error_set(errp, "invalid accelerator %s", name);
+        return false;
+    }
+    if (!accel_start(type, properties, &s->machine->parent, errp)) {
+        error_prepend(errp, "failed to initialize %s: ", name);
+        return false;
+    }
+    return true;
+}
+
+/* In the order given; each that can't be had is one line, and the next is tried. */
+static PhaseResult start_accel(StartUp *s, Error **errp)
+{
+    size_t given = config_count(s->config, accel);
+    size_t count = given ? given : ARRAY_LEN(default_accels);
+    for (size_t i = 0; i < count; i++) {
+        const AccelOptions *o = given ? config_at(s->config, accel, i) : NULL;
+        Error *err = NULL;
+        if (try_accel(s, o ? o->accel : default_accels[i], o ? o->rest : NULL, &err)) {
+            phase_advance(PHASE_ACCEL_CREATED);
+            return phase_result(machine_apply_compat(s->machine, errp));
+        }
+        if (i + 1 == count) {
+            error_propagate(errp, err);
+        } else {
+            error_report_and_free(err);
+        }
+    }
+    return PHASE_FAILED;
+}
+
+/* --- Late back ends, CPUs, memory --- */
+
+static PhaseResult add_late_objects(StartUp *s, Error **errp)
+{
+    if (add_objects(s, true, errp) != PHASE_DONE) {
+        return PHASE_FAILED;
+    }
+    phase_advance(PHASE_BACKENDS_CREATED);
+    return PHASE_DONE;
+}
+
+static bool add_numa(Machine *m, const NumaOptions *o, Error **errp)
+{
+    switch (o->type) {
+    case NUMA_OPTIONS_TYPE_NODE: {
+        const NumaNodeOptions *n = &o->u.node;
+        g_autofree uint64_t *cpus = g_new(uint64_t, 2 * n->cpus.len);
+        for (size_t i = 0; i < n->cpus.len; i++) {
+            cpus[2 * i] = cpus[2 * i + 1] = n->cpus.items[i];
+        }
+        const MachineNumaNodeConfig node = {
+            .has_nodeid = n->has_nodeid,
+            .nodeid = n->nodeid,
+            .has_mem = n->has_mem,
+            .mem = n->mem,
+            .memdev = n->memdev,
+            .cpus = cpus,
+            .n_cpus = 2 * n->cpus.len,
+            .has_initiator = n->has_initiator,
+            .initiator = n->initiator,
+        };
+        return machine_numa_add_node(m, &node, errp);
+    }
+    case NUMA_OPTIONS_TYPE_DIST:
+        return machine_numa_add_distance(m, o->u.dist.src, o->u.dist.dst, o->u.dist.val, errp);
+    default: {
+        const NumaCpuOptions *c = &o->u.cpu;
+        const MachineNumaCpuConfig cpu = {
+            .node_id = c->node_id,
+            .has_socket_id = c->has_socket_id,
+            .socket_id = c->socket_id,
+            .has_die_id = c->has_die_id,
+            .die_id = c->die_id,
+            .has_core_id = c->has_core_id,
+            .core_id = c->core_id,
+            .has_thread_id = c->has_thread_id,
+            .thread_id = c->thread_id,
+        };
+        return machine_numa_add_cpu(m, &cpu, errp);
+    }
+    }
+}
+
+/* Nodes first, in whatever order they were given with what refers to them. */
+static PhaseResult describe_numa(StartUp *s, Error **errp)
+{
+    for (int nodes = 1; nodes >= 0; nodes--) {
+        for (size_t i = 0; i < config_count(s->config, numa); i++) {
+            const NumaOptions *o = config_at(s->config, numa, i);
+            if ((o->type == NUMA_OPTIONS_TYPE_NODE) != nodes) {
+                continue;
+            }
+            if (!add_numa(s->machine, o, errp)) {
+                config_item_prepend(config_item(s->config, numa, i), errp);
+                return PHASE_FAILED;
+            }
+        }
+    }
+    return PHASE_DONE;
+}
+
+static PhaseResult complete_machine(StartUp *s, Error **errp)
+{
+    return phase_result(machine_complete(s->machine, errp));
+}
+
+static PhaseResult dump_vmstate(StartUp *s, Error **errp)
+{
+    const option_type_dump_vmstate *path = config_get(s->config, dump_vmstate);
+    if (!path) {
+        return PHASE_DONE;
+    }
+    return vmstate_dump_file(*path, machine_class_of(s->machine)->name, errp) ? PHASE_END
+                                                                              : PHASE_FAILED;
+}
+
+/* --- Board and devices --- */
+
+/* Nothing may wait on a daemon's parent longer than it must: with -preconfig the monitor is what
+ * was promised. */
+static PhaseResult wait_for_preconfig_end(StartUp *s, Error **errp)
+{
+    if (!s->preconfig) {
+        return PHASE_DONE;
+    }
+    if (!daemonize_ready(&s->daemonize, errp)) {
+        return PHASE_FAILED;
+    }
+    return PHASE_WAIT;
+}
+
+static PhaseResult build_board(StartUp *s, Error **errp)
+{
+    if (!machine_init_board(s->machine, errp)) {
+        return PHASE_FAILED;
+    }
+    phase_advance(PHASE_BOARD_INITIALIZED);
+    return PHASE_DONE;
+}
+
+static PhaseResult add_devices(StartUp *s, Error **errp)
+{
+    for (size_t i = 0; i < config_count(s->config, device); i++) {
+        const ConfigItem *item = config_item(s->config, device, i);
+        const DeviceOptions *o = item->value;
+        startup_graph_enter(STARTUP_MODULE, o->id ?: o->driver);
+        bool ok = device_add_from_user(item->json, item->mode, errp);
+        startup_graph_leave(STARTUP_MODULE, o->id ?: o->driver);
+        if (!ok) {
+            config_item_prepend(item, errp);
+            return PHASE_FAILED;
+        }
+    }
+    return PHASE_DONE;
+}
+
+static PhaseResult finish_machine(StartUp *s, Error **errp)
+{
+    if (!machine_ready(s->machine, errp)) {
+        return PHASE_FAILED;
+    }
+    global_properties_check_unused();
+    phase_advance(PHASE_READY);
+    return PHASE_DONE;
+}
+
+/* --- The end of start-up --- */
+
+static void name_process(const Config *config)
+{
+    const NameOptions *name = config_get(config, name);
+    if (name && name->process) {
+        prctl(PR_SET_NAME, name->process);
+    }
+}
+
+static unsigned sandbox_rules(const SandboxOptions *o)
+{
+    unsigned deny = 0;
+    deny |= o->obsolete == SANDBOX_RULE_DENY ? SANDBOX_DENY_OBSOLETE : 0;
+    deny |= o->spawn == SANDBOX_RULE_DENY ? SANDBOX_DENY_SPAWN : 0;
+    deny |= o->resourcecontrol == SANDBOX_RULE_DENY ? SANDBOX_DENY_RESOURCES : 0;
+    deny |= o->elevateprivileges == SANDBOX_PRIVILEGE_RULE_DENY ? SANDBOX_DENY_PRIVILEGES : 0;
+    deny |= o->elevateprivileges == SANDBOX_PRIVILEGE_RULE_CHILDREN
+                ? SANDBOX_DENY_CHILDREN_PRIVILEGES
+                : 0;
+    return deny;
+}
+
+static PhaseResult reduce_process(StartUp *s, Error **errp)
+{
+    const RunWithOptions *run = config_get(s->config, run_with);
+    const SandboxOptions *sandbox = config_get(s->config, sandbox);
+    name_process(s->config);
+    if (!daemonize_ready(&s->daemonize, errp)) {
+        return PHASE_FAILED;
+    }
+    if (run && run->async_teardown && !privileges_start_async_teardown(errp)) {
+        return PHASE_FAILED;
+    }
+    if (run && (run->user || run->chroot) && !privileges_reduce(run->user, run->chroot, errp)) {
+        return PHASE_FAILED;
+    }
+    return phase_result(!sandbox || !sandbox->enable ||
+                        sandbox_install(sandbox_rules(sandbox), errp));
+}
+
+static PhaseResult run_machine(StartUp *s, Error **errp)
+{
+    chardev_mux_resume_opens();
+    const option_type_startup_graph *graph = config_get(s->config, startup_graph);
+    if (graph && !startup_graph_write(*graph, NULL, errp)) {
+        error_warn_and_free(*errp);
+        *errp = NULL;
+    }
+    if (control_autostart()) {
+        vm_start();
+    }
+    return PHASE_DONE;
+}
+
+/* clang-format off */
+const PhaseRow startup_phases[] = {
+    { "register-types",         register_types },
+    { "register-options",       register_options },
+    { "parse-first-pass",       parse_first_pass },
+    { "parse-second-pass",      parse_second_pass },
+    { "validate",               validate },
+    { "daemonize",              go_to_background },
+    { "pidfile",                write_pidfile },
+    { "debugging",              configure_debugging },
+    { "descriptors",            take_descriptors },
+    { "main-loop",              make_loop },
+    { "policies",               set_policies },
+    { "machine",                create_machine },
+    { "early-objects",          add_early_objects },
+    { "chardevs",               add_chardevs },
+    { "wait-for-chardevs",      wait_for_chardevs },
+    { "machine-properties",     set_machine_properties },
+    { "accelerator",            start_accel },
+    { "late-objects",           add_late_objects },
+    { "numa",                   describe_numa },
+    { "complete-machine",       complete_machine },
+    { "dump-vmstate",           dump_vmstate },
+    { "preconfig",              wait_for_preconfig_end },
+    { "board",                  build_board },
+    { "devices",                add_devices },
+    { "machine-ready",          finish_machine },
+    { "reduce-process",         reduce_process },
+    { "run",                    run_machine },
+    { NULL, NULL },
+};
+/* clang-format on */
