@@ -37,6 +37,11 @@ static bool wait_for_child(int fd, pid_t child)
 
 DaemonizeSide daemonize_fork(Daemonize *d, Error **errp)
 {
+    FD_AUTO null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null_fd < 0) {
+        error_set_errno(errp, errno, "-daemonize: cannot open '/dev/null'");
+        return DAEMONIZE_ERROR;
+    }
     int ends[2];
     if (FAULT("daemonize pipe", errp)) {
         return DAEMONIZE_ERROR;
@@ -65,6 +70,7 @@ DaemonizeSide daemonize_fork(Daemonize *d, Error **errp)
     }
     fd_close(ends[0]);
     d->ready_fd = ends[1];
+    d->null_fd = fd_steal(&null_fd);
     /* A session of its own has no controlling terminal; files are private unless said otherwise. */
     setsid();
     umask(027);
@@ -83,24 +89,22 @@ bool daemonize_ready(Daemonize *d, Error **errp)
         error_set_errno(errp, errno, "-daemonize: cannot change to '/'");
         return false;
     }
-    FD_AUTO null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null_fd < 0) {
-        error_set_errno(errp, errno, "-daemonize: cannot open '/dev/null'");
-        return false;
-    }
     char byte = READY_BYTE;
     int ready_fd = fd_steal(&d->ready_fd);
     /* Whether or not the parent is still there to hear it, this process is up. */
     ssize_t written UNUSED = write(ready_fd, &byte, 1);
     fd_close(ready_fd);
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        dup2(null_fd, fd);
+        dup2(d->null_fd, fd);
     }
+    fd_close(d->null_fd);
+    d->null_fd = -1;
     return true;
 }
 
 void daemonize_finish(Daemonize *d)
 {
     fd_close(d->ready_fd);
-    d->ready_fd = -1;
+    fd_close(d->null_fd);
+    *d = DAEMONIZE_NONE;
 }

@@ -13,9 +13,10 @@
 
 typedef struct Daemonize {
     int ready_fd; /* the child's end of the pipe to its parent; -1: nobody waits */
+    int null_fd;  /* /dev/null, opened while it can be reached; -1: nobody waits */
 } Daemonize;
 
-#define DAEMONIZE_NONE ((Daemonize){ .ready_fd = -1 })
+#define DAEMONIZE_NONE ((Daemonize){ .ready_fd = -1, .null_fd = -1 })
 
 typedef enum DaemonizeSide {
     DAEMONIZE_ERROR,       /* no child: *errp says why */
@@ -27,7 +28,8 @@ typedef enum DaemonizeSide {
 MUST_CHECK DaemonizeSide daemonize_fork(Daemonize *d, Error **errp);
 
 /* In the child: leave the terminal and the working directory, tell the parent. Does nothing where
- * nobody waits. */
+ * nobody waits. Works in another root directory, as another user and in the sandbox too, so that it
+ * can be the last step. */
 MUST_CHECK bool daemonize_ready(Daemonize *d, Error **errp);
 
 /* Close what is open; a parent that still waits takes it as failure. */

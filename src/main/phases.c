@@ -600,17 +600,17 @@ static PhaseResult reduce_process(StartUp *s, Error **errp)
     const RunWithOptions *run = config_get(s->config, run_with);
     const SandboxOptions *sandbox = config_get(s->config, sandbox);
     name_process(s->config);
-    if (!daemonize_ready(&s->daemonize, errp)) {
-        return PHASE_FAILED;
-    }
     if (run && run->async_teardown && !privileges_start_async_teardown(errp)) {
         return PHASE_FAILED;
     }
     if (run && (run->user || run->chroot) && !privileges_reduce(run->user, run->chroot, errp)) {
         return PHASE_FAILED;
     }
-    return phase_result(!sandbox || !sandbox->enable ||
-                        sandbox_install(sandbox_rules(sandbox), errp));
+    if (sandbox && sandbox->enable && !sandbox_install(sandbox_rules(sandbox), errp)) {
+        return PHASE_FAILED;
+    }
+    /* Whoever waits for a daemon is to hear of what failed above too. */
+    return phase_result(daemonize_ready(&s->daemonize, errp));
 }
 
 static PhaseResult run_machine(StartUp *s, Error **errp)
