@@ -62,7 +62,8 @@ struct Cpu {
     bool halted;   /* waits for an interrupt; atomic: the accelerator reads it unlocked */
     bool crashed;
     CpuWork *work_first, **work_last;
-    pthread_cond_t halt_cond;
+
+    uint32_t wake; /* atomic: changes whenever a waiting vCPU should look again (futex) */
 
     /* Debugger; changed while the vCPU is stopped. */
     GPtrArray *breakpoints; /* CpuBreakpoint, owned */
@@ -74,6 +75,8 @@ struct Cpu {
     uint64_t instructions;
 
     void *accel; /* of the accelerator */
+    void (*kick)(Cpu *cpu); /* of the accelerator: AccelClass.kick_vcpu without the search; may be
+                               NULL */
 };
 
 typedef struct CpuBreakpoint {
@@ -124,6 +127,27 @@ void cpu_run_exclusive(Cpu *cpu, void (*fn)(Cpu *cpu, void *opaque), void *opaqu
 /* For accelerators' vCPU threads: handle work, pause, halt. Machine lock held; returns false when
  * the thread should end. */
 bool cpu_wait_for_work(Cpu *cpu);
+/* The thread's first and last act: makes it cpu_current(). */
+void cpu_thread_enter(Cpu *cpu);
+void cpu_thread_leave(Cpu *cpu);
+/* Ask the thread to end; the accelerator joins it then, with the machine lock given up. */
+void cpu_end_thread(Cpu *cpu);
+
+/*
+ * Exclusive sections: no other vCPU runs guest code. Guest code runs between cpu_exec_begin(), which
+ * waits while somebody is exclusive, and cpu_exec_end(); a vCPU that is kicked passes through both.
+ * cpu_exclusive_begin() is called outside such a bracket and without the machine lock; whoever is
+ * kicked must come out without waiting for anything the caller holds.
+ */
+void cpu_exec_begin(Cpu *cpu);
+void cpu_exec_end(Cpu *cpu);
+void cpu_exclusive_begin(void);
+void cpu_exclusive_end(void);
+bool cpu_exclusive_wanted(void);
+
+/* All vCPUs: pause returns when none runs guest code. Machine lock held (given up meanwhile). */
+void cpu_pause_all(void);
+void cpu_resume_all(void);
 
 /* Virtual memory for debuggers and monitors: page by page, false at the first hole. */
 MUST_CHECK bool cpu_debug_read(Cpu *cpu, uint64_t addr, void *buf, uint64_t len);

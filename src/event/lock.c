@@ -1,7 +1,5 @@
 #include "event/lock.h"
 
-#include <glib.h>
-
 /* One per process by definition. */
 static GMutex machine_mutex;
 static __thread bool machine_mutex_held;
@@ -18,6 +16,14 @@ void machine_unlock(void)
     assert(machine_mutex_held);
     machine_mutex_held = false;
     g_mutex_unlock(&machine_mutex);
+}
+
+void machine_cond_wait(GCond *cond)
+{
+    assert(machine_mutex_held);
+    machine_mutex_held = false;
+    g_cond_wait(cond, &machine_mutex);
+    machine_mutex_held = true;
 }
 
 bool machine_locked(void)

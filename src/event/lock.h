@@ -8,11 +8,16 @@
 #ifndef EVENT_LOCK_H
 #define EVENT_LOCK_H
 
+#include <glib.h>
+
 #include "base/compiler.h"
 
 void machine_lock(void);
 void machine_unlock(void);
 bool machine_locked(void); /* by the calling thread */
+
+/* Wait for a condition of machine state; the lock is given up meanwhile. Wakes up spuriously. */
+void machine_cond_wait(GCond *cond);
 
 #define ASSERT_MACHINE_LOCKED() assert(machine_locked())
 
