@@ -49,6 +49,7 @@ enum {
     X86_CPUID_80000007_EDX,
     X86_CPUID_80000008_EBX,
     X86_CPUID_6_EAX,
+    X86_CPUID_ARCH_CAPS, /* not a leaf: bits 31:0 of the MSR ARCH_CAPABILITIES */
     X86_CPUID_WORDS,
 };
 
@@ -76,7 +77,8 @@ typedef struct X86TlbHooks {
 struct X86Cpu {
     Cpu parent;
     X86State state;
-    X86Apic *apic; /* child of the CPU; NULL without the feature "apic" */
+    X86Apic *apic;               /* child of the CPU; NULL without the feature "apic" */
+    struct X86ApicBus *apic_bus; /* of the machine; reference; set by realize */
     uint32_t apic_id;
     X86Topology topology;
     int32_t socket_id, die_id, core_id, thread_id, node_id; /* -1: not set */
@@ -99,19 +101,28 @@ struct X86Cpu {
     const X86CpuModel *model;
     uint32_t cpuid_level, cpuid_xlevel; /* largest leaves */
     uint32_t family, cpu_model, stepping;
+    bool is_amd;         /* vendor is AMD's or Hygon's: where the two architectures differ */
     char *vendor;        /* 12 characters */
     char *model_id;      /* at most 48 */
     uint32_t phys_bits;  /* width of physical addresses */
     bool check, enforce; /* features that can't be had: warn; refuse */
-    bool hypervisor;     /* show the hypervisor leaves */
     bool migratable;
     uint32_t plus_features[X86_CPUID_WORDS];  /* asked for by the user */
     uint32_t minus_features[X86_CPUID_WORDS]; /* forbidden by the user */
-    uint32_t filtered[X86_CPUID_WORDS];       /* asked for, but not to be had here */
+    uint64_t tsc_frequency;                   /* Hz, asked for by the user; 0: the host's */
+    bool host_phys_bits;
+    uint32_t filtered[X86_CPUID_WORDS]; /* asked for, but not to be had here */
 
     /* A small cache of the physical pages that page walks read: mmu.c. */
     struct X86WalkCache *walk_cache;
-    bool tsc_from_clock; /* the TSC follows CLK_VIRTUAL (icount) instead of the host's */
+    /* The guest's TSC is the host's times tsc_scale / 2^32 (0: times 1) plus state.tsc_offset; or
+     * with tsc_from_clock (icount) it follows CLK_VIRTUAL. */
+    uint64_t tsc_scale;
+    bool tsc_from_clock;
+    /* Machine lock: the TSC stands while the machine does. */
+    bool tsc_stopped;
+    uint64_t tsc_at_stop;
+    struct VmStateHandler *vm_state_handler;
 };
 
 OBJECT_DECLARE(X86Cpu, x86_cpu, TYPE_X86_CPU)
@@ -127,6 +138,22 @@ static inline unsigned x86_cpl(const X86State *s)
 {
     return s->mode & X86_MODE_CPL;
 }
+
+/* Width of the host's physical addresses. */
+uint32_t x86_host_phys_bits(void);
+
+/*
+ * What -cpu takes: "MODEL[,+feature][,-feature][,property=value][,property]". The model's type name
+ * (g_free) and the properties as a new object of strings, for object_set_all() with
+ * VALUE_MODE_TEXT. Errors suggest what is near.
+ */
+MUST_CHECK bool x86_cpu_parse_option(const char *text, char **type_name, json_t **properties,
+                                     Error **errp);
+/* -cpu help */
+void x86_cpu_print_models(GString *out);
+/* query-cpu-model-expansion: {"name": …, "props": {…}} of a model with properties (borrowed, NULL
+ * allowed), new reference. full: every feature; else those that are on. */
+json_t *x86_cpu_expand_model(const char *model, json_t *properties, bool full, Error **errp);
 
 /* Recompute state.mode; after any change to CR0, CR4, EFER, XCR0, RFLAGS' system bits, CS, SS, DS,
  * ES or the debug registers. Functions of cpu/x86 do it themselves. Fast. */

@@ -32,15 +32,21 @@ void x86_record_exception(X86Cpu *cpu, unsigned vector, bool has_error, uint32_t
 void x86_int_n(X86Cpu *cpu, unsigned vector, uint64_t next_rip); /* CD n */
 void x86_int3(X86Cpu *cpu, uint64_t next_rip);                   /* CC: no IOPL check in v86 mode */
 void x86_into(X86Cpu *cpu, uint64_t next_rip);                   /* CE: if OF */
-NORETURN void x86_int1(X86Cpu *cpu, uint64_t next_rip);          /* F1 */
+void x86_int1(X86Cpu *cpu, uint64_t next_rip);                   /* F1 */
 /* BOUND's comparison; size 2 or 4; limits at linear address. Raises #BR. */
 void x86_bound(X86Cpu *cpu, uint64_t value, uint64_t limits, unsigned size);
 
 /* --- Delivering: from the accelerator's loop --- */
 
+/* An external interrupt or NMI, now; whoever calls has checked that it may come. Raises. */
+void x86_deliver_interrupt(X86Cpu *cpu, unsigned vector, bool nmi);
+
 /* Deliver what is recorded: new CS:RIP, stack, flags. Raises. On a triple fault requests the
  * machine's reset and halts the CPU. */
 void x86_deliver_pending(X86Cpu *cpu);
+
+/* The shutdown state: halts the CPU and asks for the machine's reset. Not fast. */
+void x86_triple_fault(X86Cpu *cpu);
 
 /*
  * Between instructions, when cpu->requests is not empty: INIT, SIPI, SMI (not implemented:
@@ -54,9 +60,10 @@ bool x86_has_work(X86Cpu *cpu);
 
 /* --- Debug events --- */
 
-/* mode has X86_MODE_TF: the instruction that began with TF set has ended, state.rip is the next.
- * Also delivers data breakpoints it hit. Raises #DB, or returns if there is nothing to report. */
-void x86_end_of_step(X86Cpu *cpu);
+/* The instruction that began with TF set (began_with_tf), or hit a data breakpoint, has ended;
+ * state.rip is the next. Raises #DB, or returns if there is nothing to report. Not to be called
+ * where the instruction faulted; after INT n and the like, only if the handler's flags have TF. */
+void x86_end_of_step(X86Cpu *cpu, bool began_with_tf);
 /* mode has X86_MODE_DEBUG and an instruction is about to begin at state.rip: raises #DB if a code
  * breakpoint matches and RF is clear. */
 void x86_check_code_breakpoint(X86Cpu *cpu);

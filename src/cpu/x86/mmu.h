@@ -81,8 +81,9 @@ uint64_t x86_phys_load(X86Cpu *cpu, uint64_t phys, unsigned size);
  * reserved bit is set (the caller raises #GP). */
 MUST_CHECK bool x86_load_pdptes(X86Cpu *cpu, uint64_t cr3);
 
-/* The machine's memory map changed: forget cached host pointers. Any thread. */
-void x86_mmu_memory_changed(void);
+/* The machine's memory map changed: forget cached host pointers. The accelerator calls it where it
+ * drops its own, on the vCPU's thread or while the vCPU is stopped. */
+void x86_mmu_forget(X86Cpu *cpu);
 
 static inline bool x86_is_canonical(const X86State *s, uint64_t linear)
 {

@@ -34,24 +34,29 @@ enum {
     X86_EXC_MC = 18,
     X86_EXC_XM = 19,
 };
+/* Values of exception_pending and exception_delivering beyond the vectors. */
+#define X86_TRIPLE_FAULT 0x100
+#define X86_EVENT_BENIGN 0x200 /* an interrupt: faults in its delivery stand for themselves */
 
-#define X86_CF          0x1u
-#define X86_PF          0x4u
-#define X86_AF          0x10u
-#define X86_ZF          0x40u
-#define X86_SF          0x80u
-#define X86_TF          0x100u
-#define X86_IF          0x200u
-#define X86_DFL         0x400u
-#define X86_OF          0x800u
-#define X86_IOPL        0x3000u
-#define X86_NT          0x4000u
-#define X86_RF          0x10000u
-#define X86_VM          0x20000u
-#define X86_AC          0x40000u
-#define X86_VIF         0x80000u
-#define X86_VIP         0x100000u
-#define X86_ID          0x200000u
+#define X86_CF   0x1u
+#define X86_PF   0x4u
+#define X86_AF   0x10u
+#define X86_ZF   0x40u
+#define X86_SF   0x80u
+#define X86_TF   0x100u
+#define X86_IF   0x200u
+#define X86_DFL  0x400u
+#define X86_OF   0x800u
+#define X86_IOPL 0x3000u
+#define X86_NT   0x4000u
+#define X86_RF   0x10000u
+#define X86_VM   0x20000u
+#define X86_AC   0x40000u
+#define X86_VIF  0x80000u
+#define X86_VIP  0x100000u
+#define X86_ID   0x200000u
+/* All flags there are; bit 1 is always set. */
+#define X86_ALL_FLAGS   0x3f7fd5u
 #define X86_ARITH_FLAGS (X86_CF | X86_PF | X86_AF | X86_ZF | X86_SF | X86_OF)
 
 #define X86_CR0_PE 0x1u
@@ -116,6 +121,11 @@ typedef struct X86TableRegister {
     uint16_t limit;
 } X86TableRegister;
 
+/* A variable-range MTRR. */
+typedef struct X86Mtrr {
+    uint64_t base, mask;
+} X86Mtrr;
+
 /*
  * The mode word: everything that decides how code is translated and how memory is checked, derived
  * from CR0, CR4, EFER, RFLAGS, CS, SS by x86_update_mode(). Blocks of translated code are keyed by
@@ -131,7 +141,7 @@ typedef struct X86TableRegister {
 #define X86_MODE_FLAT       0x100u /* DS, ES, SS bases zero, limits 4 GiB, writable: no checks */
 #define X86_MODE_TF         0x200u
 #define X86_MODE_PAGING     0x400u
-#define X86_MODE_SMAP       0x800u  /* CR4.SMAP and not EFLAGS.AC: supervisor may not touch user */
+#define X86_MODE_SMAP       0x800u  /* CPL < 3, CR4.SMAP and not EFLAGS.AC: no user pages */
 #define X86_MODE_FPU_TRAP   0x1000u /* CR0.EM or TS: x87/SSE raise #NM or #UD */
 #define X86_MODE_OSFXSR     0x2000u
 #define X86_MODE_AVX        0x4000u  /* CR4.OSXSAVE and XCR0 has SSE and AVX */
@@ -139,7 +149,7 @@ typedef struct X86TableRegister {
 #define X86_MODE_DEBUG      0x40000u /* code breakpoints armed, or single step by the debugger */
 #define X86_MODE_UMIP       0x80000u
 #define X86_MODE_CS_BASE0   0x100000u /* CS base is zero */
-#define X86_MODE_NMI_BLOCK  0x200000u
+#define X86_MODE_AVX512     0x200000u /* as AVX, and XCR0 has the AVX-512 states */
 
 /* XSAVE area, standard (non-compacted) format: SDM volume 1 chapter 13. Room for AVX-512 and PKRU.
  */
@@ -173,25 +183,23 @@ typedef struct X86State {
     uint64_t tsc_adjust, tsc_aux;
     uint64_t pat, misc_enable, debugctl, xss, smi_count;
     uint64_t mtrr_def_type, mtrr_fixed[11];
-    struct {
-        uint64_t base, mask;
-    } mtrr_var[8];
+    X86Mtrr mtrr_var[8];
     uint64_t mcg_status, mcg_ctl, mc_banks[40];
-    uint64_t feature_control;
+    uint64_t feature_control, spec_ctrl, hwcr, arch_capabilities;
 
     /* PAE paging outside long mode: the top level's four entries, loaded with CR3. */
     uint64_t pdpte[4];
 
     /* Events: exception.h. */
-    int32_t exception_pending;    /* recorded, to be delivered; -1 none */
-    int32_t exception_delivering; /* vector whose delivery is under way; -1 none */
+    int32_t exception_pending; /* recorded, to be delivered: vector, X86_TRIPLE_FAULT; -1 none */
+    int32_t
+        exception_delivering; /* whose delivery is under way: vector, X86_EVENT_BENIGN; -1 none */
     uint32_t exception_error;
     bool exception_has_error;
     bool
         exception_external; /* the delivery under way is of an external event: EXT in error codes */
-    bool exception_software; /* the pending one came from INT1: a trap without RF */
-    uint64_t exception_cr2;  /* of a pending #PF; CR2 is written when it is delivered */
-    uint64_t dr6_pending;    /* data breakpoints hit by the instruction under way, DR6 bits */
+    bool exception_trap;    /* the pending #DB is a trap: no RF in its frame */
+    uint64_t dr6_pending;   /* data breakpoints hit by the instruction under way, DR6 bits */
 
     uint64_t monitor_addr; /* armed by MONITOR: linear address; mwait.c */
     bool monitor_armed;

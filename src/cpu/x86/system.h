@@ -41,8 +41,10 @@ void x86_wrsegbase(X86Cpu *cpu, unsigned seg, uint64_t base);
 
 /* --- MSRs and CPUID: registers are those of the instruction --- */
 void x86_rdmsr(X86Cpu *cpu); /* ECX -> EDX:EAX */
-void x86_wrmsr(
-    X86Cpu *cpu); /* fast for FS, GS and kernel GS base, TSC deadline, x2APIC EOI and ICR */
+/* Fast for FS, GS and kernel GS base, and x2APIC EOI. */
+void x86_wrmsr(X86Cpu *cpu);
+void x86_wrmsr_slow(X86Cpu *cpu, uint32_t index, uint64_t value); /* all others */
+const char *x86_msr_name(uint32_t index);                         /* NULL: unknown */
 void x86_cpuid(X86Cpu *cpu);
 void x86_xgetbv(X86Cpu *cpu);
 void x86_xsetbv(X86Cpu *cpu);
@@ -53,6 +55,9 @@ void x86_wrpkru(X86Cpu *cpu);
  * MSR (or value). */
 MUST_CHECK bool x86_msr_get(X86Cpu *cpu, uint32_t index, uint64_t *value);
 MUST_CHECK bool x86_msr_set(X86Cpu *cpu, uint32_t index, uint64_t value);
+/* The APIC id of a place; each level has as many bits as it needs. Pure. */
+uint32_t x86_topology_apic_id(const X86Topology *t, unsigned socket, unsigned die, unsigned core,
+                              unsigned thread);
 void x86_cpuid_get(X86Cpu *cpu, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 
 /* --- Time (fast unless the TSC follows the virtual clock) --- */
@@ -61,6 +66,10 @@ void x86_rdtscp(X86Cpu *cpu);
 uint64_t x86_rdpid(X86Cpu *cpu);
 void x86_rdpmc(X86Cpu *cpu);
 uint64_t x86_tsc_now(X86Cpu *cpu);
+/* CLK_VIRTUAL in the TSC's unit; not fast. */
+uint64_t x86_tsc_from_clock(X86Cpu *cpu);
+/* Make the TSC read this from now on. */
+void x86_tsc_set(X86Cpu *cpu, uint64_t tsc);
 /* May translated code run RDTSC itself and add state.tsc_offset, at this CPL? */
 bool x86_tsc_is_native(const X86Cpu *cpu);
 
@@ -74,6 +83,8 @@ void x86_wbinvd(X86Cpu *cpu);                                      /* also INVD 
 void x86_hlt(X86Cpu *cpu, uint64_t next_rip);
 void x86_monitor(X86Cpu *cpu, uint64_t linear);
 void x86_mwait(X86Cpu *cpu, uint64_t next_rip);
+/* Give way to another thread once; not fast. */
+void x86_yield(X86Cpu *cpu);
 
 /* --- Ports. size 1, 2, 4. Check IOPL and the TSS's bitmap; not fast. --- */
 uint32_t x86_in(X86Cpu *cpu, unsigned port, unsigned size);
@@ -91,7 +102,14 @@ void x86_fxrstor(X86Cpu *cpu, uint64_t area, bool rex_w);
 
 /* #NM, #UD as the mode says, before an x87/MMX, SSE or AVX instruction that translated code doesn't
  * run because of X86_MODE_FPU_TRAP and the like. */
-typedef enum X86FpuKind { X86_FPU_X87, X86_FPU_WAIT, X86_FPU_SSE, X86_FPU_AVX } X86FpuKind;
+typedef enum X86FpuKind {
+    X86_FPU_X87,
+    X86_FPU_WAIT,
+    X86_FPU_MMX,
+    X86_FPU_SSE,
+    X86_FPU_AVX,
+    X86_FPU_AVX512,
+} X86FpuKind;
 void x86_check_fpu(X86Cpu *cpu, X86FpuKind kind);
 
 #endif

@@ -1,0 +1,100 @@
+/* Power-on, RESET and INIT: SDM volume 3 table 9-1. */
+#include "cpu/x86/apic.h"
+#include "cpu/x86/system.h"
+#include "cpu/x86/xsave.h"
+
+#define MISC_ENABLE_FAST_STRINGS 1u
+#define PAT_RESET                UINT64_C(0x0007040600070406)
+/* AMD: bit 24, the TSC counts at the P0 frequency. */
+#define HWCR_RESET 0x01000000u
+
+static void reset_segments(X86State *s)
+{
+    for (unsigned i = 0; i < X86_SEG_COUNT; i++) {
+        /* Data, read and write, accessed. CS too: it is what real mode code runs in. */
+        s->seg[i] = (X86Segment){ .limit = 0xffff, .access = X86_SEG_P | X86_SEG_S | 3 };
+    }
+    s->seg[X86_CS].access = X86_SEG_P | X86_SEG_S | 0xb;
+    s->seg[X86_CS].selector = 0xf000;
+    s->seg[X86_CS].base = 0xffff0000u;
+    s->ldtr = (X86Segment){ .limit = 0xffff, .access = X86_SEG_P | 2 };
+    s->tr = (X86Segment){ .limit = 0xffff, .access = X86_SEG_P | 11 };
+    s->gdtr = (X86TableRegister){ .limit = 0xffff };
+    s->idtr = (X86TableRegister){ .limit = 0xffff };
+}
+
+/* What RESET clears and INIT leaves alone. */
+static void reset_msrs(X86Cpu *cpu)
+{
+    X86State *s = &cpu->state;
+
+    s->star = s->lstar = s->cstar = s->fmask = s->kernel_gs_base = 0;
+    s->sysenter_cs = s->sysenter_esp = s->sysenter_eip = 0;
+    s->tsc_adjust = s->tsc_aux = 0;
+    s->pat = PAT_RESET;
+    s->misc_enable = MISC_ENABLE_FAST_STRINGS;
+    s->debugctl = s->xss = s->smi_count = 0;
+    s->mtrr_def_type = 0;
+    memset(s->mtrr_fixed, 0, sizeof(s->mtrr_fixed));
+    memset(s->mtrr_var, 0, sizeof(s->mtrr_var));
+    s->mcg_status = 0;
+    s->mcg_ctl = ~UINT64_C(0);
+    memset(s->mc_banks, 0, sizeof(s->mc_banks));
+    for (unsigned i = 0; i < ARRAY_LEN(s->mc_banks); i += 4) {
+        s->mc_banks[i] = ~UINT64_C(0);
+    }
+    s->feature_control = 1; /* locked, nothing enabled */
+    s->spec_ctrl = 0;
+    s->hwcr = HWCR_RESET;
+    s->arch_capabilities = cpu->features[X86_CPUID_ARCH_CAPS];
+    x86_xsave_reset(s);
+    s->pkru = 0;
+    if (cpu->tsc_hz) {
+        x86_tsc_set(cpu, 0);
+    }
+}
+
+void x86_reset_state(X86Cpu *cpu, bool init)
+{
+    X86State *s = &cpu->state;
+
+    x86_park_fpu(cpu);
+    memset(s->gpr, 0, sizeof(s->gpr));
+    /* EDX is the processor's signature. */
+    uint32_t leaf[4] = { 0 };
+    if (cpu->vendor) {
+        x86_cpuid_get(cpu, 1, 0, leaf);
+    }
+    s->gpr[X86_RDX] = leaf[0];
+    s->rip = 0xfff0;
+    s->rflags = 2;
+    s->interrupt_shadow = 0;
+    s->nmi_blocked = false;
+    reset_segments(s);
+    /* INIT keeps CD and NW. */
+    uint64_t cache_bits = init ? s->cr0 & (X86_CR0_CD | X86_CR0_NW) : X86_CR0_CD | X86_CR0_NW;
+    s->cr0 = X86_CR0_ET | cache_bits;
+    s->cr2 = s->cr3 = s->cr4 = 0;
+    memset(s->dr, 0, sizeof(s->dr));
+    s->dr[6] = 0xffff0ff0;
+    s->dr[7] = 0x400;
+    s->efer = 0;
+    memset(s->pdpte, 0, sizeof(s->pdpte));
+    s->exception_pending = -1;
+    s->exception_delivering = -1;
+    s->dr6_pending = 0;
+    s->monitor_armed = false;
+    if (!init) {
+        s->xcr0 = 1;
+        s->a20_mask = ~UINT64_C(0);
+        s->wait_for_sipi = false;
+        reset_msrs(cpu);
+    }
+    x86_update_mode(cpu);
+    if (cpu->tlb.flush_all) {
+        cpu->tlb.flush_all(cpu, true);
+    }
+    if (cpu->tlb.switch_space) {
+        cpu->tlb.switch_space(cpu);
+    }
+}
