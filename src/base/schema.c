@@ -99,7 +99,8 @@ static bool parse_args(const QmpCommand *command, json_t *arguments, void **args
     const ValueType *type = command->args ? command->args : &empty;
     json_t *json = arguments ? json_incref(arguments) : json_object();
     void *room = g_malloc0(type->size + 1);
-    bool ok = value_parse(type, room, json, VALUE_MODE_TYPED, errp);
+    bool ok = qmp_policy_check(command, json, errp) &&
+              value_parse(type, room, json, VALUE_MODE_TYPED, errp);
 
     json_decref(json);
     if (!ok) {
@@ -130,7 +131,8 @@ json_t *qmp_command_run(const QmpCommand *command, struct Monitor *monitor, json
     }
     void *ret = g_malloc0((command->ret ? command->ret->size : 0) + 1);
     if (command->run(monitor, args, ret, errp)) {
-        json = command->ret ? value_print(command->ret, ret) : json_object();
+        json = command->ret ? qmp_policy_hide(command->ret, value_print(command->ret, ret))
+                            : json_object();
     }
     if (command->ret) {
         value_release(command->ret, ret);
@@ -161,7 +163,7 @@ void qmp_reply_fail(QmpReply *reply, Error *err)
 
 void qmp_reply_value(QmpReply *reply, const ValueType *type, const void *ret)
 {
-    reply->done(reply, type ? value_print(type, ret) : json_object(), NULL);
+    reply->done(reply, type ? qmp_policy_hide(type, value_print(type, ret)) : json_object(), NULL);
 }
 
 /* --- Events --- */
@@ -196,8 +198,9 @@ void qmp_event_emit(const QmpEvent *event, const void *data)
 {
     QmpEventSink *sink = __atomic_load_n(&event_sink, __ATOMIC_ACQUIRE);
 
-    if (sink) {
-        json_t *json = event->data ? value_print(event->data, data) : NULL;
+    if (sink && !qmp_policy_hides_event(event)) {
+        json_t *json =
+            event->data ? qmp_policy_hide(event->data, value_print(event->data, data)) : NULL;
         sink(event, json, event_sink_opaque);
         json_decref(json);
     }

@@ -97,6 +97,23 @@ void qmp_event_set_sink(QmpEventSink *sink, void *opaque);
 /* For the generated qmp_event_NAME(). data: the record, or NULL. */
 void qmp_event_emit(const QmpEvent *event, const void *data);
 
+/* --- What is deprecated or unstable (-compat) --- */
+
+/* Masks of FIELD_DEPRECATED and FIELD_UNSTABLE; zeroed: everything is taken and sent. */
+typedef struct QmpPolicy {
+    unsigned reject; /* commands and arguments so marked are answered with an error */
+    unsigned crash;  /* ... or end the process, to find who still uses them */
+    unsigned hide;   /* results and events so marked are left out */
+} QmpPolicy;
+/* Before the first command is run. */
+void qmp_policy_set(const QmpPolicy *policy);
+
+/* For this file's own functions: false with an error for a refused command or argument. */
+MUST_CHECK bool qmp_policy_check(const QmpCommand *command, json_t *arguments, Error **errp);
+/* json without what is hidden (the same object, changed). */
+json_t *qmp_policy_hide(const ValueType *type, json_t *json);
+bool qmp_policy_hides_event(const QmpEvent *event);
+
 /* --- Options --- */
 
 typedef enum OptionRepeat {

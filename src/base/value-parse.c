@@ -17,6 +17,9 @@
 /* Wrong values are shown in messages up to this many characters. */
 #define SHOWN_MAX 60
 
+/* Unknown keys: so many known ones are listed. */
+#define LISTED_MAX 10
+
 /* "cpus=0-1023" is about as many as a range means; more is a typing error. */
 #define RANGE_ITEMS_MAX 65536
 
@@ -277,12 +280,17 @@ static bool parse_size(Parser *p, const ValueType *type, uint64_t *slot, json_t 
         *slot = v;
         return true;
     }
-    g_autofree char *low = text_from_size(min);
-    g_autofree char *high = text_from_size(max);
-    g_autofree char *what = range ? g_strdup_printf("a size between %s and %s", low, high)
-                            : p->mode == VALUE_MODE_TEXT
-                                ? g_strdup("a size in bytes, or with a suffix K, M, G or T")
-                                : g_strdup("a size in bytes");
+    g_autofree char *what = NULL;
+    if (!ok || !range) {
+        what =
+            g_strdup(p->mode == VALUE_MODE_TEXT ? "a size in bytes, or with a suffix K, M, G or T"
+                                                : "a size in bytes");
+    } else {
+        g_autofree char *low = text_from_size(min);
+        g_autofree char *high = text_from_size(max);
+        what = max >= INT64_MAX ? g_strdup_printf("a size of at least %s", low)
+                                : g_strdup_printf("a size between %s and %s", low, high);
+    }
     return fail_expected(p, type, &at, json, what);
 }
 
@@ -369,31 +377,45 @@ static const char *next_field_name(void *opaque)
     return NULL;
 }
 
+/* "; did you mean 'addr'?", or all there are if they are few, or nothing; g_free */
+static char *hint_for_key(const char *key, const Field *base, const Field *more)
+{
+    FieldCandidates candidates = { .next = { base, more } };
+    const char *near = text_nearest(key, next_field_name, &candidates);
+
+    if (near) {
+        return g_strdup_printf("; did you mean '%s'?", near);
+    }
+    FieldCandidates all = { .next = { base, more } };
+    GString *names = g_string_new(NULL);
+    int count = 0;
+    for (const char *name = next_field_name(&all); name; name = next_field_name(&all)) {
+        g_string_append_printf(names, "%s%s", count++ ? ", " : "; there are ", name);
+    }
+    if (count > LISTED_MAX) {
+        g_string_truncate(names, 0);
+    }
+    return g_string_free(names, false);
+}
+
 static bool fail_unknown(Parser *p, const ValueType *type, const ValueType *variant,
                          const void *slot, const char *key, const Step *outer)
 {
     Step step = { .outer = outer, .name = key };
-    FieldCandidates candidates = { .next = { type->record.fields,
-                                             variant ? variant->record.fields : NULL } };
-    const char *near = text_nearest(key, next_field_name, &candidates);
+    g_autofree char *hint =
+        hint_for_key(key, type->record.fields, variant ? variant->record.fields : NULL);
+    g_autofree char *with = NULL;
     GString *path = g_string_new(NULL);
+
     append_path(path, &step);
     g_autofree char *shown = quote(path->str);
-    g_autofree char *of = g_strdup(type->name);
-
     g_string_free(path, true);
     if (type->kind == VALUE_UNION) {
         const Field *d = type->record.discriminator;
         int value = *(const int *)field_slot(slot, d);
-        g_free(of);
-        of = g_strdup_printf("%s with %s '%s'", type->name, d->name,
-                             enum_name(d->type->enumeration, value));
+        with = g_strdup_printf(" for %s '%s'", d->name, enum_name(d->type->enumeration, value));
     }
-    if (near) {
-        error_set(p->errp, "Unknown parameter %s of %s; did you mean '%s'?", shown, of, near);
-    } else {
-        error_set(p->errp, "Unknown parameter %s of %s", shown, of);
-    }
+    error_set(p->errp, "Unknown parameter %s%s%s", shown, with ? with : "", hint);
     return false;
 }
 

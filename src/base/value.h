@@ -206,7 +206,7 @@ extern const ValueType value_type_on_off_auto;
  * Parse json into the value at slot (zeroed by the caller). On failure the slot is released and
  * zeroed, and the error names the path ("backend.data.addr"), the value and what would be right:
  *   Parameter 'x' expects an integer between 1 and 8, got '9'
- *   Unknown parameter 'adrr' of ChardevSocket; did you mean 'addr'?
+ *   Unknown parameter 'adrr' for type 'socket'; did you mean 'addr'?
  */
 MUST_CHECK bool value_parse(const ValueType *type, void *slot, json_t *json, ValueMode mode,
                             Error **errp);

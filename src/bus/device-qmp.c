@@ -43,7 +43,8 @@ bool qmp_device_list_properties(const DeviceListPropertiesArgs *args, ObjectProp
 bool qmp_device_add(const DeviceOptions *args, Error **errp)
 {
     json_t *properties = value_print(&value_type_device_options, args);
-    bool ok = device_add_from_user(properties, VALUE_MODE_TYPED, errp);
+    /* clients write numbers and switches as strings too, as the command has always taken them */
+    bool ok = device_add_from_user(properties, VALUE_MODE_TEXT, errp);
     json_decref(properties);
     return ok;
 }

@@ -205,8 +205,31 @@ static PhaseResult make_loop(StartUp *s, Error **errp)
     return PHASE_DONE;
 }
 
+static void set_compat_policy(const CompatOptions *o)
+{
+    QmpPolicy policy = {};
+    const struct {
+        CompatPolicyInput input;
+        CompatPolicyOutput output;
+        unsigned flag;
+    } rows[] = {
+        { o->deprecated_input, o->deprecated_output, FIELD_DEPRECATED },
+        { o->unstable_input, o->unstable_output, FIELD_UNSTABLE },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        policy.reject |= rows[i].input == COMPAT_POLICY_INPUT_REJECT ? rows[i].flag : 0;
+        policy.crash |= rows[i].input == COMPAT_POLICY_INPUT_CRASH ? rows[i].flag : 0;
+        policy.hide |= rows[i].output == COMPAT_POLICY_OUTPUT_HIDE ? rows[i].flag : 0;
+    }
+    qmp_policy_set(&policy);
+}
+
 static PhaseResult set_policies(StartUp *s, Error **errp)
 {
+    const CompatOptions *compat = config_get(s->config, compat);
+    if (compat) {
+        set_compat_policy(compat);
+    }
     const ActionOptions *actions = config_get(s->config, action);
     const RtcOptions *rtc = config_get(s->config, rtc);
     if (actions) {

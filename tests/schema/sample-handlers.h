@@ -39,4 +39,9 @@ bool qmp_wait_empty(struct Monitor *monitor, QmpReply *reply, Error **errp)
     return true;
 }
 
+bool qmp_x_old(OldAndNew *ret, Error **errp)
+{
+    return true;
+}
+
 #endif

@@ -109,14 +109,14 @@ static void test_errors(void)
     assert_fails("-shape dto,x=1",
                  "-shape dto,x=1: Parameter 'kind' expects one of dot, label, line, got 'dto'; did"
                  " you mean 'dot'?");
-    assert_fails("-shape dot,xx=1", "-shape dot,xx=1: Unknown parameter 'xx' of Shape with kind"
+    assert_fails("-shape dot,xx=1", "-shape dot,xx=1: Unknown parameter 'xx' for kind"
                                     " 'dot'; did you mean 'x'?");
     assert_fails("-shape dot,x=1,x=2", "-shape dot,x=1,x=2: Parameter 'x' is given twice");
     assert_fails("-count 9",
                  "-count 9: Parameter 'count' expects an integer between 1 and 8, got '9'");
     assert_fails("-count 0",
                  "-count 0: Parameter 'count' expects an integer between 1 and 8, got '0'");
-    assert_fails("-m size=0", "-m size=0: Parameter 'size' expects a size between 1 B and 8 EiB,"
+    assert_fails("-m size=0", "-m size=0: Parameter 'size' expects a size of at least 1 B,"
                               " got '0'");
 }
 

@@ -71,6 +71,12 @@ bool qmp_wait_empty(struct Monitor *monitor, QmpReply *reply, Error **errp)
     return true;
 }
 
+bool qmp_x_old(OldAndNew *ret, Error **errp)
+{
+    *ret = (OldAndNew){ .old = 2, .new = 1 };
+    return true;
+}
+
 /* --- Commands --- */
 
 static json_t *load(const char *text)
@@ -103,7 +109,7 @@ static void assert_command(const char *name, const char *arguments, const char *
 static void test_commands(void)
 {
     assert_command("noop", NULL, "{}");
-    assert_command("noop", "{\"x\": 1}", "Unknown parameter 'x' of command");
+    assert_command("noop", "{\"x\": 1}", "Unknown parameter 'x'");
     assert_command("query-pen", "{}", "{\"x\":3,\"y\":4}");
     assert_command("query-pen-name", NULL, "no pen, no name");
     assert_command("draw", "{\"tree\": {\"x\": 5, \"spot\": 1}}", "[{\"x\":5,\"y\":0}]");
@@ -232,6 +238,42 @@ static void test_events(void)
     g_assert_cmpstr(found_event->rate_key, ==, "who");
 }
 
+/* --- Policy --- */
+
+static void test_policy(void)
+{
+    static const char old_color[] = "{\"tree\": {\"x\": 5, \"spot\": 1}, \"color\": \"blue\"}";
+    static const char width[] =
+        "{\"tree\": {\"x\": 5, \"spot\": 1, \"shape\": {\"kind\": \"line\", \"points\": [],"
+        " \"x-width\": 1}}}";
+    g_autofree char *text = NULL;
+
+    assert_command("draw", old_color, "[{\"x\":1,\"y\":0}]");
+    assert_command("draw", width, "[{\"x\":5,\"y\":0}]");
+    assert_command("x-old", NULL, "{\"new\":1,\"old\":2}");
+
+    qmp_policy_set(&(QmpPolicy){ .reject = FIELD_DEPRECATED });
+    assert_command("draw", old_color,
+                   "The value 'blue' is deprecated and refused by the policy (-compat)");
+    assert_command("draw", width, "[{\"x\":5,\"y\":0}]");
+    assert_command("x-old", NULL,
+                   "The command 'x-old' is deprecated and refused by the policy (-compat)");
+    qmp_policy_set(&(QmpPolicy){ .reject = FIELD_UNSTABLE });
+    assert_command("draw", width,
+                   "The parameter 'x-width' is unstable and refused by the policy (-compat)");
+    assert_command("draw", old_color, "[{\"x\":1,\"y\":0}]");
+
+    qmp_policy_set(&(QmpPolicy){ .hide = FIELD_DEPRECATED });
+    assert_command("x-old", NULL, "{\"new\":1}");
+    qmp_event_set_sink(remember_event, &text);
+    qmp_event_stopped();
+    g_assert_null(text);
+    qmp_policy_set(&(QmpPolicy){});
+    qmp_event_stopped();
+    g_assert_cmpstr(text, ==, "STOPPED -");
+    qmp_event_set_sink(NULL, NULL);
+}
+
 /* --- Options --- */
 
 static void test_options(void)
@@ -287,6 +329,7 @@ int main(int argc, char **argv)
     g_test_add_func("/schema/command-table", test_command_table);
     g_test_add_func("/schema/deferred", test_deferred);
     g_test_add_func("/schema/events", test_events);
+    g_test_add_func("/schema/policy", test_policy);
     g_test_add_func("/schema/options", test_options);
     g_test_add_func("/schema/defaults", test_defaults);
     return g_test_run();

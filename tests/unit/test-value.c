@@ -321,9 +321,9 @@ static void test_errors(void)
         { "{}", "Parameter 'at' is missing" },
         { "{\"at\": {}}", "Parameter 'at.x' is missing" },
         { "{\"at\": {\"x\": 1}}", "Parameter 'spot' is missing" },
-        { "{\"at\": {\"x\": 1, \"z\": 2}}", "Unknown parameter 'at.z' of Point" },
-        { "{\"flga\": true}", "Unknown parameter 'flga' of All; did you mean 'flag'?" },
-        { "{\"frobnicate\": true}", "Unknown parameter 'frobnicate' of All" },
+        { "{\"at\": {\"x\": 1, \"z\": 2}}", "Unknown parameter 'at.z'; there are x, y" },
+        { "{\"flga\": true}", "Unknown parameter 'flga'; did you mean 'flag'?" },
+        { "{\"frobnicate\": true}", "Unknown parameter 'frobnicate'" },
         { "{\"flag\": 1}", "Parameter 'flag' expects true or false, got 1" },
         { "{\"flag\": \"on\"}", "Parameter 'flag' expects true or false, got 'on'" },
         { "{\"level\": 9}", "Parameter 'level' expects an integer between -3 and 8, got 9" },
@@ -334,7 +334,7 @@ static void test_errors(void)
           "Parameter 'port' expects an integer between 0 and 65535, got 65536" },
         { "{\"port\": -1}", "Parameter 'port' expects an integer between 0 and 65535, got -1" },
         { "{\"mem\": 1}", "Parameter 'mem' expects a size between 1 KiB and 1 GiB, got 1" },
-        { "{\"mem\": \"1M\"}", "Parameter 'mem' expects a size between 1 KiB and 1 GiB, got '1M'" },
+        { "{\"mem\": \"1M\"}", "Parameter 'mem' expects a size in bytes, got '1M'" },
         { "{\"ratio\": \"1\"}", "Parameter 'ratio' expects a number, got '1'" },
         { "{\"name\": 1}", "Parameter 'name' expects a string, got 1" },
         { "{\"name\": \"\"}", "Parameter 'name' expects a string of 1 to 5 bytes, got ''" },
@@ -375,9 +375,9 @@ static void test_union(void)
         &type_shape, "{\"type\": \"dto\"}", VALUE_MODE_TYPED,
         "Parameter 'type' expects one of dot, label, void, got 'dto'; did you mean 'dot'?");
     assert_fails(&type_shape, "{\"type\": \"label\", \"x\": 1}", VALUE_MODE_TYPED,
-                 "Unknown parameter 'x' of Shape with type 'label'");
+                 "Unknown parameter 'x' for type 'label'; there are id, type, text, bold");
     assert_fails(&type_shape, "{\"type\": \"label\", \"txet\": 1}", VALUE_MODE_TYPED,
-                 "Unknown parameter 'txet' of Shape with type 'label'; did you mean 'text'?");
+                 "Unknown parameter 'txet' for type 'label'; did you mean 'text'?");
     assert_fails(&type_shape, "{\"type\": \"label\"}", VALUE_MODE_TYPED,
                  "Parameter 'text' is missing");
     /* what was parsed before the error is freed (seen under ASan) */
