@@ -1,0 +1,532 @@
+/*
+ * Running: the loop of a vCPU, the ways from translated code back into C, kicks, host signals, and
+ * the vector state's going in and out of host registers.
+ *
+ * Compiled for general registers only, like everything that translated code calls.
+ */
+#define _GNU_SOURCE 1
+#include "accel/jit/jit-internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include "base/fault.h"
+#include "cpu/x86/exception.h"
+
+/* Where a kicked CPU's poll reads: page 0 is never mapped. */
+#define POLL_NOWHERE ((const void *)16)
+
+__thread JitCpu *jit_this_cpu;
+
+/* --- Vector state --- */
+
+void jit_park_fpu(X86Cpu *cpu)
+{
+    JitCpu *j = cpu->parent.accel;
+    static const uint32_t mxcsr = 0x1f80; /* the C environment's: all masked */
+    if (!j->fpu_live) {
+        return;
+    }
+    uint64_t mask = j->jit->xsave_mask;
+    __asm__ volatile("xsave64 %0\n\tfninit\n\tldmxcsr %1"
+                     : "+m"(j->state->xsave)
+                     : "m"(mxcsr), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32))
+                     : "memory");
+    j->fpu_live = false;
+    j->counters.fpu_parks++;
+}
+
+void jit_unpark(JitCpu *j)
+{
+    if (j->fpu_live) {
+        return;
+    }
+    uint64_t mask = j->jit->xsave_mask;
+    __asm__ volatile("xrstor64 %0" ::"m"(j->state->xsave), "a"((uint32_t)mask),
+                     "d"((uint32_t)(mask >> 32))
+                     : "memory");
+    j->fpu_live = true;
+}
+
+/* --- Flags: as LAHF and SETO leave them in RAX --- */
+
+uint64_t jit_flags_rax(const X86State *s)
+{
+    return (s->rflags & 0xff) << 8 | (s->rflags >> 11 & 1);
+}
+
+void jit_merge_flags(JitCpu *j, uint64_t rax, unsigned form)
+{
+    const uint64_t low = X86_SF | X86_ZF | X86_AF | X86_PF | X86_CF;
+    X86State *s = j->state;
+    if (form == JIT_FLAGS_ALL || form == JIT_FLAGS_LAHF) {
+        s->rflags = (s->rflags & ~low) | (rax >> 8 & low);
+    }
+    if (form == JIT_FLAGS_ALL) {
+        s->rflags = (s->rflags & ~(uint64_t)X86_OF) | (rax & 1 ? X86_OF : 0);
+    }
+    if (form == JIT_FLAGS_CARRY) {
+        s->rflags = (s->rflags & ~(uint64_t)X86_CF) | (rax & 1);
+    }
+}
+
+/* --- Leaving --- */
+
+NORETURN void jit_raise_hook(X86Cpu *cpu)
+{
+    JitCpu *j = cpu->parent.accel;
+    __builtin_longjmp(j->loop_env, 1);
+}
+
+/* Run the instruction at state.rip again, alone. */
+NORETURN void jit_leave_careful(JitCpu *j)
+{
+    j->careful_next = true;
+    __builtin_longjmp(j->loop_env, 1);
+}
+
+void jit_kick(JitCpu *j)
+{
+    __atomic_store_n(&j->kick, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&j->jump_key, JIT_KEY_POISON, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&j->poll, POLL_NOWHERE, __ATOMIC_SEQ_CST);
+}
+
+static void take_kick(JitCpu *j)
+{
+    j->counters.kicks++;
+    __atomic_store_n(&j->kick, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&j->poll, &j->poll_word, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&j->kick, __ATOMIC_SEQ_CST)) {
+        __atomic_store_n(&j->poll, POLL_NOWHERE, __ATOMIC_SEQ_CST);
+    }
+    if (__atomic_exchange_n(&j->ram_gone, false, __ATOMIC_SEQ_CST)) {
+        jit_tlb_flush_everything(j);
+        x86_mmu_forget(j->cpu);
+    }
+    jit_update_key(j);
+}
+
+/* Requests that would be served now. */
+static bool wants_service(const JitCpu *j)
+{
+    uint32_t r = __atomic_load_n(&j->cpu->parent.requests, __ATOMIC_SEQ_CST);
+    if (!(j->state->rflags & X86_IF)) {
+        r &= ~(uint32_t)CPU_REQUEST_HARD;
+    }
+    return r != 0;
+}
+
+/* --- From translated code --- */
+
+static void set_rip(JitCpu *j, uint64_t rip)
+{
+    X86State *s = j->state;
+    s->rip = s->mode & X86_MODE_CS64 ? rip : (uint32_t)rip;
+}
+
+static JitBlock *look_up(JitCpu *j, uint64_t linear, unsigned variant)
+{
+    const uint8_t *source = jit_fetch(j, linear);
+    JitBlock *b = jit_find_block(j->jit, source, NULL, j->state->mode, (uint8_t)variant);
+    if (b && b->source2) {
+        const uint8_t *source2 = jit_fetch(j, (linear | 4095) + 1);
+        if (b->source2 != source2) {
+            pthread_mutex_lock(&j->jit->lock);
+            jit_invalidate_range(j->jit, source, 1);
+            pthread_mutex_unlock(&j->jit->lock);
+            return NULL;
+        }
+    }
+    return b;
+}
+
+static void set_rip_base(JitCpu *j, uint64_t linear)
+{
+    j->rip_base = j->state->rip - (linear & 4095);
+}
+
+static const uint8_t *enter_at(JitCpu *j, const JitBlock *b, uint64_t linear)
+{
+    set_rip_base(j, linear);
+    j->tmp = jit_flags_rax(j->state);
+    jit_unpark(j);
+    return b->indirect;
+}
+
+static void remember_jump(JitCpu *j, const JitBlock *b)
+{
+    uint64_t rip = j->state->rip;
+    unsigned i = (unsigned)((rip >> 6 ^ rip) >> 4) & (JIT_JUMP_SIZE - 1);
+    uint64_t key = j->jump_key;
+    if (key != JIT_KEY_POISON && !j->code_gone) {
+        j->jumps[i].tag = rip ^ key;
+        j->jumps[i].code = b->indirect;
+    }
+}
+
+/* Go on at state.rip: in translated code if there is some and nothing else is wanted. */
+static const uint8_t *go_on(JitCpu *j)
+{
+    X86State *s = j->state;
+    if (wants_service(j) && !j->kick) {
+        jit_kick(j);
+    }
+    if (s->mode != j->key_mode || (j->jump_key == JIT_KEY_POISON && !j->kick)) {
+        jit_update_key(j);
+    }
+    if (s->interrupt_shadow) {
+        s->interrupt_shadow = 0;
+    } else if (__atomic_load_n(&j->kick, __ATOMIC_RELAXED)) {
+        return j->jit->stubs.leave;
+    }
+    if ((s->mode & (X86_MODE_TF | X86_MODE_DEBUG)) || j->cpu->parent.halted) {
+        return j->jit->stubs.leave;
+    }
+    uint64_t linear = jit_linear_rip(s);
+    JitBlock *b = look_up(j, linear, JIT_VARIANT_FAST);
+    if (!b) {
+        return j->jit->stubs.leave;
+    }
+    if (jit_mode_flat_code(s->mode)) {
+        remember_jump(j, b);
+    }
+    return enter_at(j, b, linear);
+}
+
+const uint8_t *jit_dispatch_entry(JitCpu *j, uint64_t rip, uint64_t flags)
+{
+    j->counters.dispatches++;
+    set_rip(j, rip);
+    jit_merge_flags(j, flags, JIT_FLAGS_ALL);
+    return go_on(j);
+}
+
+const uint8_t *jit_chain_entry(JitCpu *j, JitExit *x, uint64_t flags)
+{
+    set_rip(j, j->rip_base + x->offset);
+    jit_merge_flags(j, flags, JIT_FLAGS_ALL);
+    if (__atomic_load_n(&j->kick, __ATOMIC_RELAXED) ||
+        (j->state->mode & (X86_MODE_TF | X86_MODE_DEBUG))) {
+        return j->jit->stubs.leave;
+    }
+    uint64_t linear = jit_linear_rip(j->state);
+    JitBlock *b = look_up(j, linear, JIT_VARIANT_FAST);
+    if (!b) {
+        return j->jit->stubs.leave;
+    }
+    pthread_mutex_lock(&j->jit->lock);
+    jit_chain(j->jit, x, b);
+    pthread_mutex_unlock(&j->jit->lock);
+    j->counters.chains++;
+    return enter_at(j, b, linear);
+}
+
+const uint8_t *jit_op_entry(JitCpu *j, const JitOp *op, uint64_t ea, uint64_t flags)
+{
+    X86State *s = j->state;
+    j->counters.ops++;
+    set_rip(j, j->rip_base + op->offset);
+    jit_merge_flags(j, flags, op->flags_form);
+    op->fn(j, op, ea);
+    if (!op->sets_rip) {
+        set_rip(j, s->rip + op->length);
+    }
+    if (op->ends || s->mode != j->key_mode || j->code_gone) {
+        return go_on(j);
+    }
+    j->tmp = jit_flags_rax(s);
+    jit_unpark(j);
+    return op->resume;
+}
+
+/* --- The loop --- */
+
+static JitBlock *make_block(JitCpu *j, uint64_t linear, unsigned variant)
+{
+    Jit *jit = j->jit;
+    const uint8_t *source = jit_fetch(j, linear);
+    const uint8_t *source2 = NULL;
+
+    x86_park_fpu(j->cpu);
+    for (;;) {
+        pthread_mutex_lock(&jit->lock);
+        if (jit_cache_full(jit)) {
+            jit_cache_flush(jit);
+            j->counters.cache_flushes++;
+        }
+        JitBlock *b = jit_find_block(jit, source, source2, j->state->mode, (uint8_t)variant);
+        if (!b) {
+            b = jit_translate(j, linear, source, source2, (uint8_t)variant);
+        }
+        pthread_mutex_unlock(&jit->lock);
+        if (b) {
+            return b;
+        }
+        source2 = jit_fetch(j, (linear | 4095) + 1);
+    }
+}
+
+/* One block. Comes back through the stubs, or through the loop's landing. */
+static void run_block(JitCpu *j)
+{
+    X86State *s = j->state;
+    uint64_t linear = jit_linear_rip(s);
+    bool alone = j->careful_next || (s->mode & (X86_MODE_TF | X86_MODE_DEBUG));
+    unsigned variant = alone ? JIT_VARIANT_CAREFUL : JIT_VARIANT_FAST;
+
+    j->careful_next = false;
+    JitBlock *b = look_up(j, linear, variant);
+    if (!b) {
+        b = make_block(j, linear, variant);
+    }
+    if (j->key_mode != s->mode || j->jump_key == JIT_KEY_POISON) {
+        jit_update_key(j);
+    }
+    const uint8_t *code = enter_at(j, b, linear);
+    jit_enter(j, code, j->tmp);
+    j->counters.exits++;
+    if (j->signal_exit) {
+        j->signal_exit = false;
+        jit_merge_flags(j, j->tmp2, JIT_FLAGS_ALL);
+    }
+}
+
+static bool service(JitCpu *j)
+{
+    X86Cpu *cpu = j->cpu;
+    uint32_t r = __atomic_load_n(&cpu->parent.requests, __ATOMIC_SEQ_CST);
+    if (r & (CPU_REQUEST_EXIT | CPU_REQUEST_DEBUG)) {
+        return false;
+    }
+    if (r) {
+        if (j->state->interrupt_shadow) {
+            j->state->interrupt_shadow = 0;
+        } else {
+            x86_service_requests(cpu);
+        }
+    }
+    return !__atomic_load_n(&cpu->parent.halted, __ATOMIC_SEQ_CST);
+}
+
+void jit_run(JitCpu *j)
+{
+    X86Cpu *cpu = j->cpu;
+
+    jit_this_cpu = j;
+    __asm__ volatile("wrgsbase %0" ::"r"(j->space));
+    /* raised exceptions and instructions to be run alone land here */
+    (void)__builtin_setjmp(j->loop_env);
+    j = jit_this_cpu;
+    cpu = j->cpu;
+    j->bounced.active = false;
+    for (;;) {
+        if (cpu->state.exception_pending >= 0) {
+            if (j->stop_at_exception) {
+                break;
+            }
+            j->counters.exceptions++;
+            x86_deliver_pending(cpu);
+        }
+        if (__atomic_load_n(&j->kick, __ATOMIC_SEQ_CST)) {
+            take_kick(j);
+        }
+        if (!service(j)) {
+            break;
+        }
+        if (UNLIKELY(cpu->state.mode & X86_MODE_DEBUG)) {
+            x86_check_code_breakpoint(cpu);
+        }
+        bool step = (cpu->state.mode & X86_MODE_TF) != 0;
+        run_block(j);
+        if (UNLIKELY(step || cpu->state.dr6_pending) && !j->careful_next &&
+            cpu->state.exception_pending < 0) {
+            x86_end_of_step(cpu, step);
+        }
+    }
+    x86_park_fpu(cpu);
+}
+
+/* --- Host signals --- */
+
+static struct sigaction old_actions[NSIG]; /* written once, before any vCPU runs */
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+    JitCpu *j = jit_this_cpu;
+    ucontext_t *uc = context;
+    const uint8_t *pc = (const uint8_t *)(uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
+    Jit *jit = j ? j->jit : NULL;
+
+    if (!jit || pc < jit->rx || pc >= jit->rx + jit->bytes) {
+        goto other;
+    }
+    pthread_mutex_lock(&jit->lock);
+    JitBlock *b = jit_block_at_code(jit, pc);
+    pthread_mutex_unlock(&jit->lock);
+    if (!b) {
+        goto other;
+    }
+    uint32_t at = (uint32_t)(pc - b->indirect);
+    unsigned n = b->n_map;
+    while (n > 1 && b->map[n - 1].host > at) {
+        n--;
+    }
+    unsigned vector = (unsigned)uc->uc_mcontext.gregs[REG_TRAPNO];
+    if (vector == X86_EXC_PF) {
+        if (info->si_addr != POLL_NOWHERE) {
+            goto other;
+        }
+    } else {
+        bool error = vector == X86_EXC_GP || vector == X86_EXC_SS || vector == X86_EXC_AC;
+        x86_record_exception(j->cpu, vector, error, 0);
+        j->counters.signals++;
+    }
+    set_rip(j, j->rip_base + b->map[n - 1].insn);
+    j->signal_exit = true;
+    uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)jit->stubs.exit;
+    return;
+other:
+    sigaction(sig, &old_actions[sig], NULL);
+}
+
+static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
+static unsigned signal_users; /* accelerators that exist; machine lock */
+
+bool jit_signals_init(Error **errp)
+{
+    struct sigaction sa = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER };
+    if (signal_users++) {
+        return true;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(signals); i++) {
+        sigaction(signals[i], &sa, &old_actions[signals[i]]);
+    }
+    return true;
+}
+
+static void signals_finish(void)
+{
+    if (--signal_users) {
+        return;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(signals); i++) {
+        sigaction(signals[i], &old_actions[signals[i]], NULL);
+    }
+}
+
+/* --- Making and unmaking --- */
+
+static uint64_t host_xcr0(void)
+{
+    uint32_t lo, hi;
+    __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
+    return (uint64_t)hi << 32 | lo;
+}
+
+static uint64_t host_features(uint32_t leaf, uint32_t *ebx, uint32_t *ecx)
+{
+    uint32_t a, b, c, d;
+    __asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(leaf), "c"(0));
+    *ebx = b;
+    *ecx = c;
+    return a;
+}
+
+Jit *jit_create(Error **errp)
+{
+    uint32_t b1, c1, b7, c7;
+    host_features(1, &b1, &c1);
+    host_features(7, &b7, &c7);
+    if (!(c1 >> 27 & 1)) {
+        error_set(errp, "accelerator 'jit': the host has no XSAVE");
+        return NULL;
+    }
+    if (!(b7 & 1)) {
+        error_set(errp, "accelerator 'jit': the host has no FSGSBASE");
+        return NULL;
+    }
+    Jit *jit = g_new0(Jit, 1);
+    pthread_mutex_init(&jit->lock, NULL);
+    jit->host_bmi2 = b7 >> 8 & 1;
+    /* x87, SSE, AVX; AVX-512 where the host has it */
+    jit->xsave_mask = host_xcr0() & 0xe7;
+    jit->ram = g_new0(JitRamMap, 1);
+    jit->ram_old = g_ptr_array_new_with_free_func(g_free);
+    jit->cpus = g_ptr_array_new();
+    if (!jit_cache_init(jit, errp)) {
+        jit_destroy(jit);
+        return NULL;
+    }
+    if (!jit_signals_init(errp)) {
+        jit_destroy(jit);
+        return NULL;
+    }
+    jit_make_stubs(jit);
+    return jit;
+}
+
+void jit_destroy(Jit *jit)
+{
+    if (jit->stubs.enter) {
+        signals_finish();
+    }
+    if (jit->listening) {
+        memory_listener_del(&jit->listener);
+    }
+    jit_cache_finish(jit);
+    if (jit->perf_file) {
+        fclose(jit->perf_file);
+    }
+    g_ptr_array_free(jit->cpus, TRUE);
+    g_ptr_array_free(jit->ram_old, TRUE);
+    g_free(jit->ram);
+    g_free(jit->ram_next);
+    pthread_mutex_destroy(&jit->lock);
+    g_free(jit);
+}
+
+JitCpu *jit_cpu_create(Jit *jit, X86Cpu *cpu, Error **errp)
+{
+    size_t bytes = JIT_STACK_BYTES + ALIGN_UP(sizeof(JitCpu), 4096);
+    uint8_t *p = MAP_FAILED;
+    if (!FAULT("vCPU stack", NULL)) {
+        p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
+    if (p == MAP_FAILED) {
+        error_set_errno(errp, errno, "accelerator 'jit': no memory for a CPU");
+        return NULL;
+    }
+    mprotect(p, 4096, PROT_NONE); /* the stack's end */
+    JitCpu *j = (JitCpu *)(p + JIT_STACK_BYTES);
+    j->stack_bottom = p;
+    j->mapping_bytes = bytes;
+    j->jit = jit;
+    j->cpu = cpu;
+    j->state = &cpu->state;
+    j->poll = &j->poll_word;
+    j->translator = jit_translator_new();
+    cpu->parent.accel = j;
+    jit_tlb_init(j);
+    jit_tlb_hooks(cpu);
+    jit_update_key(j);
+    pthread_mutex_lock(&jit->lock);
+    g_ptr_array_add(jit->cpus, j);
+    pthread_mutex_unlock(&jit->lock);
+    return j;
+}
+
+void jit_cpu_destroy(JitCpu *j)
+{
+    pthread_mutex_lock(&j->jit->lock);
+    g_ptr_array_remove(j->jit->cpus, j);
+    pthread_mutex_unlock(&j->jit->lock);
+    j->cpu->parent.accel = NULL;
+    j->cpu->tlb = (X86TlbHooks){ 0 };
+    j->cpu->probe = NULL;
+    j->cpu->park_fpu = NULL;
+    jit_translator_free(j->translator);
+    munmap(j->stack_bottom, j->mapping_bytes);
+}

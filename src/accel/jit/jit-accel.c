@@ -1,0 +1,207 @@
+/*
+ * The accelerator "jit" (also "tcg"): its object, and a host thread for each vCPU.
+ */
+#include "accel/jit/jit.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "accel/jit/jit-internal.h"
+#include "event/lock.h"
+#include "object/property.h"
+#include "object/runstate.h"
+
+#define TYPE_JIT_ACCEL "jit-accel"
+#define TYPE_TCG_ACCEL "tcg-accel"
+
+typedef struct JitAccel {
+    Accel parent;
+    Jit *jit;
+    bool perf_map;
+} JitAccel;
+
+static JitAccel *jit_accel(Accel *accel)
+{
+    return (JitAccel *)accel;
+}
+
+/* --- vCPU threads --- */
+
+static void *vcpu_thread(void *opaque)
+{
+    Cpu *cpu = opaque;
+    JitCpu *j = cpu->accel;
+
+    cpu_thread_enter(cpu);
+    machine_lock();
+    while (cpu_wait_for_work(cpu)) {
+        machine_unlock();
+        jit_run(j);
+        machine_lock();
+    }
+    machine_unlock();
+    cpu_thread_leave(cpu);
+    return NULL;
+}
+
+static void jit_accel_kick(Cpu *cpu)
+{
+    if (cpu->accel) {
+        jit_kick(cpu->accel);
+    }
+}
+
+static void jit_accel_kick_vcpu(Accel *accel, Cpu *cpu)
+{
+    jit_accel_kick(cpu);
+}
+
+static bool jit_accel_create_vcpu(Accel *accel, Cpu *cpu, Error **errp)
+{
+    JitAccel *a = jit_accel(accel);
+    X86Cpu *x86 = (X86Cpu *)object_cast(&cpu->parent.parent, TYPE_X86_CPU);
+    JitCpu *j = jit_cpu_create(a->jit, x86, errp);
+    if (!j) {
+        return false;
+    }
+    if (!a->jit->listening) {
+        jit_watch_memory(a->jit, cpu->memory);
+    }
+    cpu->kick = jit_accel_kick;
+    int err = pthread_create(&cpu->thread, NULL, vcpu_thread, cpu);
+    if (err) {
+        error_set_errno(errp, err, "accelerator 'jit': no thread for CPU %d", cpu->index);
+        cpu->kick = NULL;
+        jit_cpu_destroy(j);
+        return false;
+    }
+    cpu->thread_created = true;
+    char name[16];
+    g_snprintf(name, sizeof(name), "CPU %d/JIT", cpu->index);
+    pthread_setname_np(cpu->thread, name);
+    return true;
+}
+
+static void jit_accel_destroy_vcpu(Accel *accel, Cpu *cpu)
+{
+    if (!cpu->thread_created) {
+        return;
+    }
+    cpu_end_thread(cpu);
+    machine_unlock();
+    pthread_join(cpu->thread, NULL);
+    machine_lock();
+    cpu->thread_created = false;
+    cpu->kick = NULL;
+    jit_cpu_destroy(cpu->accel);
+}
+
+static void jit_accel_state_changed(Accel *accel, Cpu *cpu)
+{
+    JitCpu *j = cpu->accel;
+    if (j) {
+        __atomic_store_n(&j->ram_gone, true, __ATOMIC_SEQ_CST);
+        jit_kick(j);
+    }
+}
+
+/* --- The machine --- */
+
+static bool jit_accel_init_machine(Accel *accel, Object *machine, Error **errp)
+{
+    JitAccel *a = jit_accel(accel);
+    static const VmVcpuHooks hooks = { .resume_all = cpu_resume_all, .pause_all = cpu_pause_all };
+
+    a->jit = jit_create(errp);
+    if (!a->jit) {
+        return false;
+    }
+    if (a->perf_map) {
+        char path[64];
+        g_snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
+        a->jit->perf_file = fopen(path, "w");
+        if (!a->jit->perf_file) {
+            error_set_errno(errp, errno, "accelerator 'jit': can't write '%s'", path);
+            jit_destroy(a->jit);
+            a->jit = NULL;
+            return false;
+        }
+    }
+    vm_set_vcpu_hooks(&hooks);
+    return true;
+}
+
+static void jit_accel_finish_machine(Accel *accel)
+{
+    JitAccel *a = jit_accel(accel);
+    vm_set_vcpu_hooks(NULL);
+    if (a->jit) {
+        jit_destroy(a->jit);
+        a->jit = NULL;
+    }
+}
+
+/* --- Monitor --- */
+
+void jit_print_info(GString *out)
+{
+    Accel *accel = accel_current();
+    JitCounters sum = { 0 };
+    if (!accel || !object_dynamic_cast(&accel->parent, TYPE_JIT_ACCEL)) {
+        g_string_append(out, "The machine's accelerator isn't jit\n");
+        return;
+    }
+    Jit *jit = jit_accel(accel)->jit;
+    pthread_mutex_lock(&jit->lock);
+    for (unsigned i = 0; i < jit->cpus->len; i++) {
+        JitCpu *j = g_ptr_array_index(jit->cpus, i);
+#define X(name, help) sum.name += j->counters.name;
+        JIT_COUNTERS(X)
+#undef X
+    }
+    g_string_append_printf(out, "%-46s %12zu of %zu\n", "bytes of hot code",
+                           (size_t)(jit->hot - jit->rw), (size_t)JIT_HOT_BYTES);
+    g_string_append_printf(out, "%-46s %12zu of %zu\n", "bytes of cold code",
+                           (size_t)(jit->cold - jit->cold_start), (size_t)JIT_COLD_BYTES);
+    pthread_mutex_unlock(&jit->lock);
+#define X(name, help) g_string_append_printf(out, "%-46s %12" PRIu64 "\n", help, sum.name);
+    JIT_COUNTERS(X)
+#undef X
+}
+
+static const Field jit_accel_properties[] = {
+    PROP_BOOL("perf-map", JitAccel, perf_map, false,
+              .help = "write /tmp/perf-PID.map, so that perf names translated code"),
+    {},
+};
+
+static void jit_accel_class_init(ObjectClass *klass, const void *data)
+{
+    AccelClass *ac = accel_class_cast(klass);
+    ac->name = "jit";
+    ac->init_machine = jit_accel_init_machine;
+    ac->finish_machine = jit_accel_finish_machine;
+    ac->create_vcpu = jit_accel_create_vcpu;
+    ac->destroy_vcpu = jit_accel_destroy_vcpu;
+    ac->kick_vcpu = jit_accel_kick_vcpu;
+    ac->state_changed = jit_accel_state_changed;
+    ac->runs_guest_code = true;
+}
+
+static const TypeInfo jit_accel_type = {
+    .name = TYPE_JIT_ACCEL,
+    .parent = TYPE_ACCEL,
+    .help = "dynamic translation of x86-64 to x86-64",
+    .instance_size = sizeof(JitAccel),
+    .properties = jit_accel_properties,
+    .class_init = jit_accel_class_init,
+};
+OBJECT_TYPE(jit_accel, jit_accel_type)
+
+static const TypeInfo tcg_accel_type = {
+    .name = TYPE_TCG_ACCEL,
+    .parent = TYPE_JIT_ACCEL,
+    .help = "another name for jit",
+};
+OBJECT_TYPE(tcg_accel, tcg_accel_type)

@@ -1,0 +1,63 @@
+/*
+ * Every magic size of the translator, with its reason.
+ */
+#ifndef ACCEL_JIT_SIZES_H
+#define ACCEL_JIT_SIZES_H
+
+/*
+ * Software TLB: entries of one table. The index comes from address bits 12..20. 512 pages cover
+ * the 2 MiB that a kernel's or a program's inner loop touches; a table is 16 KiB, so that flushing
+ * one costs a few hundred nanoseconds.
+ */
+#define JIT_TLB_BITS       9
+#define JIT_TLB_SIZE       (1u << JIT_TLB_BITS)
+#define JIT_TLB_ENTRY_BITS 5 /* sizeof(JitTlbEntry) == 32: two a cache line, none straddles */
+
+/* Victim entries per table: what was last thrown out of a slot, searched before walking. */
+#define JIT_VICTIM_SIZE 8
+
+/* Tables of a space: user, kernel, kernel while SMAP is suspended by EFLAGS.AC. */
+#define JIT_TLB_TABLES 3
+
+/* Address spaces kept per CPU. Linux uses six PCIDs a CPU; one more for what it borrows. */
+#define JIT_SPACES 8
+
+/* Fetch translations a space (C only): a program's hot code pages. */
+#define JIT_FETCH_SIZE 256
+
+/* A bit per hashed page that was fetched from and lost its place: INVLPG of others needn't make the
+ * jump cache stale. */
+#define JIT_FETCH_GONE_BITS 4096
+
+/* Jump cache: entries, 16 bytes each. The index is made of rip bits 4..15, folded with 10..21. */
+#define JIT_JUMP_BITS 12
+#define JIT_JUMP_SIZE (1u << JIT_JUMP_BITS)
+
+/* Code cache: the hot part holds what runs, the cold part slow paths and exits, so that the hot
+ * code is dense. Resident memory stays under the project's bound with both full. */
+#define JIT_HOT_BYTES  (24u << 20)
+#define JIT_COLD_BYTES (16u << 20)
+/* One block can't be longer; room that must be free before a translation starts. */
+#define JIT_BLOCK_BYTES_MAX (96u << 10)
+
+/* Guest instructions of a block: long enough for unrolled crypto loops, short enough for the
+ * 16-bit host offsets of the instruction map. */
+#define JIT_BLOCK_INSNS 64
+
+/* Instructions decoded beyond a block's end to see whether its flags are still wanted. */
+#define JIT_LOOKAHEAD_INSNS 6
+
+/* Blocks and pages are found through hash tables of chained entries. */
+#define JIT_BLOCK_HASH_BITS 16
+#define JIT_PAGE_HASH_BITS  13
+
+/* The stack that translated code's helpers run on, below JitCpu: device models run on it. */
+#define JIT_STACK_BYTES (1u << 20)
+
+/* Largest memory operand of one instruction (XSAVE areas), and room to keep its alignment. */
+#define JIT_BOUNCE_BYTES (4096 + 64)
+
+/* RAM ranges of the physical memory map that a CPU caches. */
+#define JIT_RAM_RANGES 64
+
+#endif
