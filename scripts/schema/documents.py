@@ -320,7 +320,8 @@ def man_page(modules):
                     out += ['.RS', '.PP', f'With {troff(t.discriminator)}={troff(b.name)}:', '.RE']
                     out += man_members(b.type.members)
     out += ['.SH "EXIT STATUS"', '0 after an orderly end, 1 after an error.', '.SH FILES', '.TP',
-            '.I /etc/rhea/rhea.conf', 'default configuration file', '']
+            '.I rhea.conf', 'default configuration file, in the system configuration folder',
+            "(/etc/rhea or as built) or in", '.BR $RHEA_CONFDIR .', '']
     return '\n'.join(out)
 
 

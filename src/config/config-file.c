@@ -18,10 +18,6 @@
 #include "config/config-internal.h"
 #include "config/keyval.h"
 
-#ifndef RHEA_CONFDIR
-#define RHEA_CONFDIR "/etc/rhea"
-#endif
-
 /* More is no config file. */
 #define FILE_SIZE_MAX (4 << 20)
 
@@ -236,7 +232,8 @@ bool config_read_file(Config *config, const char *path, Error **errp)
 
 bool config_read_default_file(Config *config, Error **errp)
 {
-    const char *path = RHEA_CONFDIR "/rhea.conf";
+    const char *folder = g_getenv("RHEA_CONFDIR");
+    g_autofree char *path = g_build_filename(folder ? folder : RHEA_CONFDIR, "rhea.conf", NULL);
     g_autofree char *text = load_file(path);
 
     if (!text) {

@@ -27,6 +27,7 @@ static void item_free(void *p)
         g_free(item->value);
     }
     json_decref(item->json);
+    g_free(item->name);
     g_free(item->text);
     g_free(item->file);
     g_free(item);
@@ -125,15 +126,14 @@ void config_item_push_location(const ConfigItem *item, Location *loc)
     if (item->file) {
         location_push_file(loc, item->file, item->line);
     } else {
-        location_push_option(loc, item->option->name, item->text);
+        location_push_option(loc, item->name, item->text);
     }
 }
 
 void config_item_prepend(const ConfigItem *item, Error **errp)
 {
-    g_autofree char *name = g_strconcat("-", item->option->name, NULL);
     ConfigOrigin origin = {
-        .name = name, .text = item->text, .file = item->file, .line = item->line
+        .name = item->name, .text = item->text, .file = item->file, .line = item->line
     };
 
     prepend_origin(&origin, errp);
@@ -225,6 +225,7 @@ static bool add_json(Config *config, const OptionInfo *option, json_t *json, Val
                           .value = value,
                           .json = whole,
                           .mode = mode,
+                          .name = g_strdup(origin->name),
                           .text = g_strdup(origin->text),
                           .file = g_strdup(origin->file),
                           .line = origin->line };

@@ -27,6 +27,7 @@ typedef struct ConfigItem {
     void *value; /* of the option's type; what an option without argument points to means nothing */
     json_t *json;   /* the value before it was typed; NULL without argument */
     ValueMode mode; /* how json's scalars are written */
+    char *name;     /* the option as written: "-M"; NULL: from a file */
     char *text;     /* the argument as given; NULL: none, or from a file */
     char *file;     /* the config file; NULL: the command line */
     int line;
@@ -86,8 +87,8 @@ MUST_CHECK bool config_parse_second(Config *config, int argc, char *const *argv,
 
 /* Config files: [group "id"] and key = "value" lines. */
 MUST_CHECK bool config_read_file(Config *config, const char *path, Error **errp);
-/* The file that is read unless -nouserconfig or -no-user-config say otherwise; it may be missing.
- */
+/* rhea.conf in $RHEA_CONFDIR, or else in the folder chosen at build time, which start-up reads
+ * unless -no-user-config says otherwise; it may be missing. */
 MUST_CHECK bool config_read_default_file(Config *config, Error **errp);
 /* "-" is standard output. */
 MUST_CHECK bool config_write_file(const Config *config, const char *path, Error **errp);

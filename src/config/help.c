@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "config/config-internal.h"
+#include "object/object.h"
 
 /* Help of keys begins in this column, where the key leaves room. */
 #define HELP_COLUMN 26
@@ -186,19 +187,56 @@ static const char *query_type(const ValueType *type)
     }
 }
 
+static bool has_parameter(json_t *list, const char *name)
+{
+    json_t *row;
+    size_t i;
+
+    json_array_foreach(list, i, row)
+    {
+        if (g_str_equal(json_string_value(json_object_get(row, "name")), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Kinds of a union, and types of machines, may have a key in common: the first one is shown. */
+static void add_parameter(json_t *list, const Field *f)
+{
+    g_autofree char *def = default_text(f);
+    json_t *row;
+
+    if (has_parameter(list, f->name)) {
+        return;
+    }
+    row = json_pack("{s:s, s:s}", "name", f->name, "type", query_type(f->type));
+    if (f->help) {
+        json_object_set_new(row, "help", json_string(f->help));
+    }
+    if (def) {
+        json_object_set_new(row, "default", json_string(def));
+    }
+    json_array_append_new(list, row);
+}
+
 static void add_parameters(json_t *list, const Field *fields)
 {
     for (const Field *f = fields; f->name; f++) {
-        g_autofree char *def = default_text(f);
-        json_t *row = json_pack("{s:s, s:s}", "name", f->name, "type", query_type(f->type));
-        if (f->help) {
-            json_object_set_new(row, "help", json_string(f->help));
-        }
-        if (def) {
-            json_object_set_new(row, "default", json_string(def));
-        }
-        json_array_append_new(list, row);
+        add_parameter(list, f);
     }
+}
+
+static void add_property(const Field *field, const ObjectClass *definer, void *opaque)
+{
+    if (!(field->flags & FIELD_READONLY)) {
+        add_parameter(opaque, field);
+    }
+}
+
+static void add_class(ObjectClass *klass, void *opaque)
+{
+    class_foreach_property(klass, add_property, opaque);
 }
 
 static json_t *query_option(const OptionInfo *option)
@@ -208,6 +246,10 @@ static json_t *query_option(const OptionInfo *option)
     if (option_is_keyed(option)) {
         const ValueType *type = option->value->type;
         add_parameters(parameters, type->record.fields);
+        if (type->record.rest_of && option->repeat == OPTION_MERGE) {
+            /* one object, of which the properties are those of any of its types */
+            class_foreach(type->record.rest_of, true, add_class, parameters);
+        }
         if (type->kind == VALUE_UNION) {
             const EnumDesc *kinds = type->record.discriminator->type->enumeration;
             for (int i = 0; i < kinds->count; i++) {

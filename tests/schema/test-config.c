@@ -14,37 +14,23 @@
 #include "schema/sample.h"
 
 #include "sample-handlers.h"
-
-/* Parse a command line, words separated by spaces ('_' stands for a space in a word). */
-static Config *parse(const char *line, Error **errp)
-{
-    g_autofree char *whole = g_strconcat("rhea", *line ? " " : "", line, NULL);
-    g_auto(GStrv) argv = g_strsplit(whole, " ", -1);
-    int argc = (int)g_strv_length(argv);
-    Config *config = config_new();
-
-    if (config_parse_first(config, argc, argv, errp) &&
-        config_parse_second(config, argc, argv, errp)) {
-        return config;
-    }
-    config_free(config);
-    return NULL;
-}
+#include "words.h"
 
 static void assert_fails(const char *line, const char *message)
 {
     ERROR_AUTO err = NULL;
 
-    g_assert_null(parse(line, &err));
+    g_assert_null(parse_words(line, &err));
     g_assert_cmpstr(error_message(err), ==, message);
 }
 
 static void test_records(void)
 {
-    Config *c = parse("-shape label,text=hi,size=2,,5 --label big,bold=off -no-draw", NULL);
+    Config *c = parse_words("-shape label,text=hi,size=2,,5 --label big,bold=off -no-draw", NULL);
     g_assert_null(c); /* a size with a comma in it */
 
-    c = parse("-shape label,text=hi,size=2 --label big,bold=off -no-draw -count 3", &error_abort);
+    c = parse_words("-shape label,text=hi,size=2 --label big,bold=off -no-draw -count 3",
+                    &error_abort);
     const Shape *shape = config_get(c, shape);
     g_assert_cmpint(shape->kind, ==, SHAPE_KIND_LABEL);
     g_assert_cmpint(shape->u.label.size, ==, 2 * MiB);
@@ -60,7 +46,8 @@ static void test_records(void)
 
 static void test_repeat(void)
 {
-    Config *c = parse("-shape dot,x=1 -shape dot,x=2 -label a -lbl size=3,bold=off -L b", NULL);
+    Config *c =
+        parse_words("-shape dot,x=1 -shape dot,x=2 -label a -lbl size=3,bold=off -L b", NULL);
     g_assert_cmpint(config_count(c, shape), ==, 2);
     g_assert_cmpint(config_at(c, shape, 0)->u.dot.x, ==, 1);
     g_assert_cmpint(config_at(c, shape, 1)->u.dot.x, ==, 2);
@@ -69,7 +56,7 @@ static void test_repeat(void)
     g_assert_cmpint(config_get(c, label)->size, ==, 3 * MiB);
     config_free(c);
 
-    c = parse("-uuid first -uuid second", &error_abort);
+    c = parse_words("-uuid first -uuid second", &error_abort);
     g_assert_cmpint(config_count(c, uuid), ==, 1);
     g_assert_cmpstr(*config_get(c, uuid), ==, "second");
     config_free(c);
@@ -81,8 +68,8 @@ static void test_repeat(void)
 
 static void test_json(void)
 {
-    Config *c =
-        parse("-shape {\"kind\":\"dot\",\"x\":5} -machine q35 -M {\"usb\":false}", &error_abort);
+    Config *c = parse_words("-shape {\"kind\":\"dot\",\"x\":5} -machine q35 -M {\"usb\":false}",
+                            &error_abort);
     g_assert_cmpint(config_get(c, shape)->u.dot.x, ==, 5);
     g_assert_cmpstr(config_get(c, machine)->type, ==, "q35");
     g_assert_true(json_is_false(json_object_get(config_get(c, machine)->rest, "usb")));
@@ -127,10 +114,10 @@ static void test_long_argument(void)
     g_autofree char *line = g_strconcat("-count ", text, NULL);
     ERROR_AUTO err = NULL;
 
-    g_assert_null(parse(line, &err));
+    g_assert_null(parse_words(line, &err));
     g_assert_cmpint(strlen(error_message(err)), <, 300);
     ERROR_AUTO broken = NULL;
-    g_assert_null(parse("-count \xff", &broken));
+    g_assert_null(parse_words("-count \xff", &broken));
     g_assert_nonnull(strstr(error_message(broken), "not UTF-8"));
 }
 
@@ -142,7 +129,7 @@ static void test_sugar(void)
     g_assert_cmpstr(comma, ==, "file=a,,b,x=1");
     g_assert_null(sugar_argument(NULL, NULL));
 
-    Config *c = parse("-draw-file a,b -no-reboot -no-shutdown -enable-kvm", &error_abort);
+    Config *c = parse_words("-draw-file a,b -no-reboot -no-shutdown -enable-kvm", &error_abort);
     g_assert_cmpstr(config_get(c, label)->text, ==, "a,b");
     g_assert_nonnull(config_get(c, no_draw));
     g_assert_cmpint(config_get(c, action)->reboot, ==, REBOOT_ACTION_SHUTDOWN);
@@ -151,7 +138,7 @@ static void test_sugar(void)
     g_assert_cmpstr(config_get(c, accel)->accel, ==, "kvm");
     config_free(c);
 
-    c = parse("disk.img -count 1", &error_abort);
+    c = parse_words("disk.img -count 1", &error_abort);
     g_assert_cmpstr(config_get(c, label)->text, ==, "disk.img");
     config_free(c);
 }
@@ -174,7 +161,7 @@ static void test_passes(void)
 
 static char *help_of(const char *line)
 {
-    Config *c = parse(line, &error_abort);
+    Config *c = parse_words(line, &error_abort);
     char *text = NULL;
     size_t len;
     FILE *out = open_memstream(&text, &len);
@@ -315,16 +302,16 @@ static void test_file_errors(void)
 static void test_write(void)
 {
     Config *c =
-        parse("-shape label,text=a,,b,id=s1 -shape {\"kind\":\"line\",\"points\":[{\"x\":1},"
-              "{\"x\":2}],\"names\":[\"n\"]} -label x,bold=off -no-draw -count 2",
-              &error_abort);
+        parse_words("-shape label,text=a,,b,id=s1 -shape {\"kind\":\"line\",\"points\":[{\"x\":1},"
+                    "{\"x\":2}],\"names\":[\"n\"]} -label x,bold=off -no-draw -count 2",
+                    &error_abort);
     g_autofree char *first = write_temp("");
     g_autofree char *second = write_temp("");
     g_autofree char *line = g_strconcat("-readconfig ", first, NULL);
 
     g_assert_true(config_write_file(c, first, &error_abort));
     config_free(c);
-    c = parse(line, &error_abort);
+    c = parse_words(line, &error_abort);
     g_assert_cmpint(config_count(c, shape), ==, 2);
     g_assert_cmpstr(config_at(c, shape, 0)->u.label.text, ==, "a,b");
     g_assert_cmpint(config_at(c, shape, 1)->u.line.points.items[1].x, ==, 2);
@@ -340,11 +327,111 @@ static void test_write(void)
     g_unlink(second);
 
     ERROR_AUTO err = NULL;
-    c = parse("-label \"quoted\"", &error_abort);
+    c = parse_words("-label \"quoted\"", &error_abort);
     g_assert_false(config_write_file(c, first, &err));
     g_assert_cmpstr(error_message(err), ==,
                     "-label \"quoted\": the value of parameter 'text' has a quote or a line end,"
                     " which a config file can't hold");
+    config_free(c);
+}
+
+/* A file that can't be written is an error that names it. */
+static void test_write_errors(void)
+{
+    static const char *const paths[] = { "/nonexistent/file", "/dev/full" };
+    Config *c = parse_words("-no-draw", &error_abort);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(paths); i++) {
+        ERROR_AUTO err = NULL;
+        g_assert_false(config_write_file(c, paths[i], &err));
+        g_autofree char *start = g_strdup_printf("can't write config file '%s': ", paths[i]);
+        g_assert_true(g_str_has_prefix(error_message(err), start));
+    }
+    config_free(c);
+}
+
+static void test_unreadable_files(void)
+{
+    static const struct {
+        const char *path;
+        const char *message;
+    } rows[] = {
+        { "/", "can't read config file '/': Is a directory" },
+        { "/dev/zero", "can't read config file '/dev/zero': File too large" },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Config *c = config_new();
+        ERROR_AUTO err = NULL;
+        g_assert_false(config_read_file(c, rows[i].path, &err));
+        g_assert_cmpstr(error_message(err), ==, rows[i].message);
+        config_free(c);
+    }
+}
+
+static void test_default_file(void)
+{
+    g_autofree char *folder = g_dir_make_tmp("rhea-conf-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(folder, "rhea.conf", NULL);
+    Config *c = config_new();
+
+    g_setenv("RHEA_CONFDIR", folder, true);
+    g_assert_true(config_read_default_file(c, &error_abort)); /* there is none */
+    g_assert_true(g_file_set_contents(path, "[count]\nvalue=\"5\"\n", -1, NULL));
+    g_assert_true(config_read_default_file(c, &error_abort));
+    g_assert_cmpint(*config_get(c, count), ==, 5);
+    g_assert_true(g_file_set_contents(path, "[count]\nvalue=\"9\"\n", -1, NULL));
+    ERROR_AUTO err = NULL;
+    g_assert_false(config_read_default_file(c, &err));
+    g_unlink(path);
+    g_mkdir(path, 0700); /* there, but no file */
+    ERROR_AUTO folder_err = NULL;
+    g_assert_false(config_read_default_file(c, &folder_err));
+    g_assert_nonnull(strstr(error_message(folder_err), "Is a directory"));
+    g_rmdir(path);
+    g_rmdir(folder);
+    g_unsetenv("RHEA_CONFDIR");
+    config_free(c);
+}
+
+/* Messages about an item say where it came from; so does the warning about a deprecated one. */
+static void test_locations(void)
+{
+    Config *c = parse_words("--lbl x", &error_abort);
+    Location loc;
+    ERROR_AUTO err = NULL;
+
+    config_item_push_location(config_item(c, label, 0), &loc);
+    g_assert_cmpstr(loc.option, ==, "--lbl");
+    g_assert_cmpstr(loc.argument, ==, "x");
+    location_pop(&loc);
+    error_set(&err, "wrong");
+    config_item_prepend(config_item(c, label, 0), &err);
+    g_assert_cmpstr(error_message(err), ==, "--lbl x: wrong");
+    config_remove(c, &option_label);
+    g_assert_null(config_get(c, label));
+    config_free(c);
+
+    c = read_config("\n[no-draw]\n", &error_abort);
+    config_item_push_location(config_item(c, no_draw, 0), &loc);
+    g_assert_cmpint(loc.line, ==, 2);
+    location_pop(&loc);
+    config_free(c);
+}
+
+static void remember_line(const char *line, void *opaque)
+{
+    *(char **)opaque = g_strdup(line);
+}
+
+static void test_deprecated(void)
+{
+    g_autofree char *line = NULL;
+
+    report_set_sink(remember_line, &line);
+    Config *c = parse_words("-old-draw", &error_abort);
+    report_set_sink(NULL, NULL);
+    g_assert_nonnull(strstr(line, "this option is deprecated: Don't draw"));
+    g_assert_nonnull(config_get(c, no_draw));
     config_free(c);
 }
 
@@ -363,5 +450,10 @@ int main(int argc, char **argv)
     g_test_add_func("/config/file", test_file);
     g_test_add_func("/config/file-errors", test_file_errors);
     g_test_add_func("/config/write", test_write);
+    g_test_add_func("/config/write-errors", test_write_errors);
+    g_test_add_func("/config/unreadable-files", test_unreadable_files);
+    g_test_add_func("/config/default-file", test_default_file);
+    g_test_add_func("/config/locations", test_locations);
+    g_test_add_func("/config/deprecated", test_deprecated);
     return g_test_run();
 }

@@ -322,7 +322,7 @@ static char *valid_argument(const OptionInfo *option)
     return word;
 }
 
-static Config *parse_words(char **argv, Error **errp)
+static Config *parse_argv(char **argv, Error **errp)
 {
     Config *config = config_new();
     int argc = (int)g_strv_length(argv);
@@ -367,14 +367,14 @@ static void check_command_line(const OptionInfo *option)
 
     /* readconfig opens its file, sugar may want more than any text of its argument */
     if (!(option->flags & OPTION_NOFILE) && !option->sugar) {
-        Config *config = parse_words(argv, &error_abort);
+        Config *config = parse_argv(argv, &error_abort);
         g_assert_cmpint(config_lookup_count(config, option), ==, 1);
         g_assert_nonnull(config_lookup(config, option));
         config_free(config);
     }
     if (argument) {
         argv[2] = NULL;
-        g_assert_null(parse_words(argv, &err));
+        g_assert_null(parse_argv(argv, &err));
         g_assert_nonnull(strstr(error_message(err), "needs an argument"));
     }
 }
@@ -392,7 +392,7 @@ static void check_file(const OptionInfo *option)
     }
     int fd = g_file_open_tmp("rhea-rows-XXXXXX", &path, NULL);
     g_close(fd, NULL);
-    Config *config = parse_words(argv, &error_abort);
+    Config *config = parse_argv(argv, &error_abort);
     const ConfigItem *item = config_lookup_item(config, option, 0);
     json_t *expected = option->value ? value_print(option->value->type, item->value) : json_true();
     g_assert_true(config_write_file(config, path, &error_abort));
@@ -422,7 +422,7 @@ static void check_help(const OptionInfo *option)
          !(option->flags & OPTION_HELPS))) {
         return;
     }
-    Config *config = parse_words(argv, &error_abort);
+    Config *config = parse_argv(argv, &error_abort);
     FILE *out = open_memstream(&text, &len);
     g_assert_true(config_print_help(config, out));
     fclose(out);

@@ -459,6 +459,99 @@ static void test_enum(void)
                     "Parameter 'tint' expects one of red, green, got 'rde'; did you mean 'red'?");
 }
 
+/* An alternate of all that JSON tells apart, null included. */
+typedef struct Anything {
+    int kind;
+    union {
+        bool null;
+        bool flag;
+        int8_t number;
+        double real;
+        StrList names;
+        char *name;
+    } u;
+} Anything;
+static const AlternateBranch anything_branches[] = {
+    { "null", &value_type_null },      { "bool", &value_type_bool },
+    { "int8", &value_type_int8 },      { "number", &value_type_number },
+    { "names", &value_type_str_list }, { "str", &value_type_str },
+};
+static const ValueType type_anything = {
+    .kind = VALUE_ALTERNATE,
+    .name = "Anything",
+    .size = sizeof(Anything),
+    .alternate = { anything_branches, G_N_ELEMENTS(anything_branches), offsetof(Anything, u) }
+};
+
+static void test_alternate(void)
+{
+    static const struct {
+        const char *json;
+        ValueMode mode;
+        int kind;
+        const char *printed;
+    } rows[] = {
+        { "null", VALUE_MODE_TYPED, 0, "null" },
+        { "false", VALUE_MODE_TYPED, 1, "false" },
+        { "-128", VALUE_MODE_TYPED, 2, "-128" },
+        { "-129", VALUE_MODE_TYPED, 3, "-129.0" }, /* too small for the first branch that fits */
+        { "0.5", VALUE_MODE_TYPED, 3, "0.5" },
+        { "[\"a\", \"b\"]", VALUE_MODE_TYPED, 4, "[\"a\", \"b\"]" },
+        { "\"on\"", VALUE_MODE_TYPED, 5, "\"on\"" },
+        { "\"on\"", VALUE_MODE_TEXT, 1, "true" },
+        { "\"12\"", VALUE_MODE_TEXT, 2, "12" },
+        { "\"1.5\"", VALUE_MODE_TEXT, 3, "1.5" },
+        { "\"else\"", VALUE_MODE_TEXT, 5, "\"else\"" },
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        Anything a = {}, copy = {};
+        parse(&type_anything, &a, rows[i].json, rows[i].mode);
+        g_assert_cmpint(a.kind, ==, rows[i].kind);
+        value_copy(&type_anything, &copy, &a);
+        assert_prints(&type_anything, &copy, rows[i].printed);
+        value_release(&type_anything, &a);
+        value_release(&type_anything, &copy);
+    }
+    assert_fails(&type_anything, "{}", VALUE_MODE_TYPED,
+                 "Anything expects null or bool or int8 or number or names or str, got an object");
+}
+
+/* A C string that came from the host may be no UTF-8; what is printed is. */
+static void test_invalid_utf8(void)
+{
+    char *text = (char *)"a\xff";
+    json_t *json = value_print(&value_type_str, &text);
+    g_assert_cmpstr(json_string_value(json), ==, "a\xef\xbf\xbd");
+    json_decref(json);
+}
+
+/* A union whose discriminator has a default has the variant's defaults, too. */
+static void test_union_default(void)
+{
+    static const Field fields[] = { { .name = "type",
+                                      .type = &type_shape_kind,
+                                      .offset = offsetof(Shape, type),
+                                      .flags = FIELD_DEFAULT,
+                                      .def.i = SHAPE_LABEL },
+                                    {} };
+    static const ValueType type = { .kind = VALUE_UNION,
+                                    .name = "Labelled",
+                                    .size = sizeof(Shape),
+                                    .record = { .fields = fields,
+                                                .discriminator = &fields[0],
+                                                .variants = shape_variants,
+                                                .variant_offset = offsetof(Shape, u) } };
+    Shape shape = {};
+
+    value_set_defaults(&type, &shape);
+    g_assert_cmpint(shape.type, ==, SHAPE_LABEL);
+    g_assert_true(shape.u.label.bold);
+    value_release(&type, &shape);
+    parse(&type, &shape, "{\"text\": \"t\"}", VALUE_MODE_TYPED);
+    g_assert_cmpstr(shape.u.label.text, ==, "t");
+    value_release(&type, &shape);
+}
+
 /* A custom type: even numbers, kept halved. */
 static bool even_parse(void *owner, const Field *field, void *slot, json_t *json, ValueMode mode,
                        Error **errp)
@@ -529,6 +622,9 @@ int main(int argc, char **argv)
     g_test_add_func("/value/field-replace", test_field_replace);
     g_test_add_func("/value/uint64", test_uint64);
     g_test_add_func("/value/enum", test_enum);
+    g_test_add_func("/value/alternate", test_alternate);
+    g_test_add_func("/value/invalid-utf8", test_invalid_utf8);
+    g_test_add_func("/value/union-default", test_union_default);
     g_test_add_func("/value/custom", test_custom);
     return g_test_run();
 }

@@ -9,20 +9,16 @@
 #include "schema/hardware.h"
 #include "schema/run.h"
 
-/* Parse and validate words separated by spaces. */
+#include "words.h"
+
 static Config *parse(const char *line, Error **errp)
 {
-    g_autofree char *whole = g_strconcat("rhea ", line, NULL);
-    g_auto(GStrv) argv = g_strsplit(whole, " ", -1);
-    int argc = (int)g_strv_length(argv);
-    Config *config = config_new();
+    Config *config = parse_words(line, errp);
 
-    if (config_parse_first(config, argc, argv, errp) &&
-        config_parse_second(config, argc, argv, errp) && config_validate(config, errp)) {
-        return config;
+    if (config && !config_validate(config, errp)) {
+        g_clear_pointer(&config, config_free);
     }
-    config_free(config);
-    return NULL;
+    return config;
 }
 
 static void assert_fails(const char *line, const char *message)
