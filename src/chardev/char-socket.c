@@ -65,6 +65,73 @@ typedef struct CharSocket {
 static void start_connecting(CharSocket *sock);
 static void drop_connection(CharSocket *sock);
 
+/* --- Open connections, for those who must not wait for any other lock --- */
+
+typedef struct OpenConnection {
+    const char *id; /* of the chardev; borrowed, the chardev removes itself */
+    int fd;
+} OpenConnection;
+
+/* All sockets' connections of the process: yank comes from any thread and knows only ids. */
+static GMutex open_lock;
+static GArray *open_connections; /* open_lock; NULL while empty */
+
+static void remember_open(CharSocket *sock)
+{
+    OpenConnection open = { sock->parent.id, sock->fd };
+    if (!open.id) {
+        return;
+    }
+    g_mutex_lock(&open_lock);
+    if (!open_connections) {
+        open_connections = g_array_new(FALSE, FALSE, sizeof(OpenConnection));
+    }
+    g_array_append_val(open_connections, open);
+    g_mutex_unlock(&open_lock);
+}
+
+static void forget_open(CharSocket *sock)
+{
+    g_mutex_lock(&open_lock);
+    for (unsigned i = 0; open_connections && i < open_connections->len; i++) {
+        if (g_array_index(open_connections, OpenConnection, i).id == sock->parent.id) {
+            g_array_remove_index_fast(open_connections, i);
+            break;
+        }
+    }
+    if (open_connections && !open_connections->len) {
+        g_clear_pointer(&open_connections, g_array_unref);
+    }
+    g_mutex_unlock(&open_lock);
+}
+
+bool chardev_yank(const char *id, bool cut)
+{
+    bool found = false;
+    g_mutex_lock(&open_lock);
+    for (unsigned i = 0; open_connections && i < open_connections->len; i++) {
+        const OpenConnection *open = &g_array_index(open_connections, OpenConnection, i);
+        if (strcmp(open->id, id) == 0) {
+            found = true;
+            if (cut) {
+                /* Whoever reads or writes it sees its end. */
+                shutdown(open->fd, SHUT_RDWR);
+            }
+        }
+    }
+    g_mutex_unlock(&open_lock);
+    return found;
+}
+
+void chardev_yank_foreach(void (*visit)(const char *id, void *opaque), void *opaque)
+{
+    g_mutex_lock(&open_lock);
+    for (unsigned i = 0; open_connections && i < open_connections->len; i++) {
+        visit(g_array_index(open_connections, OpenConnection, i).id, opaque);
+    }
+    g_mutex_unlock(&open_lock);
+}
+
 /* --- Names --- */
 
 static void update_filename(CharSocket *sock)
@@ -266,6 +333,7 @@ static void drop_connection(CharSocket *sock)
         return;
     }
     drop_watches(sock);
+    forget_open(sock);
     channel_free(g_steal_pointer(&sock->channel));
     fd_close(fd_steal(&sock->fd));
     drop_fds(sock);
@@ -371,6 +439,7 @@ static void use_connection(CharSocket *sock, int fd)
         fd_watch_enable(sock->listen_watch, false, false);
     }
     sock->state = STATE_HANDSHAKE;
+    remember_open(sock);
     if (!sock->channel) {
         become_open(sock);
         return;
@@ -624,6 +693,7 @@ static void socket_close(Chardev *base)
     CharSocket *sock = (CharSocket *)base;
     channel_free(g_steal_pointer(&sock->channel));
     drop_fds(sock);
+    forget_open(sock);
     fd_close(fd_steal(&sock->fd));
     fd_close(fd_steal(&sock->inotify));
     if (sock->listener >= 0) {

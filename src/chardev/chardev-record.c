@@ -242,3 +242,15 @@ Chardev *chardev_new_from_options(const ChardevOptions *options, Error **errp)
     }
     return result;
 }
+
+bool chardev_change_from_options(const ChardevOptions *options, Error **errp)
+{
+    ChardevBackend record;
+    SocketAddressLegacy local;
+    if (options->has_mux && options->mux) {
+        error_set(errp, "Chardev '%s' can't be changed to a mux", options->id);
+        return false;
+    }
+    return backend_record(&record, &local, options, errp) &&
+           chardev_change(options->id, &record, errp);
+}

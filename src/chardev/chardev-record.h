@@ -12,6 +12,9 @@
  */
 Chardev *chardev_new_from_options(const ChardevOptions *options, Error **errp);
 
+/* chardev-change with the same options; mux=on is refused. */
+MUST_CHECK bool chardev_change_from_options(const ChardevOptions *options, Error **errp);
+
 /*
  * The short forms, each of which makes the chardev `id`:
  *   null  stdio  pty  ringbuf  file:PATH  pipe:PATH  /dev/tty…

@@ -157,6 +157,13 @@ MUST_CHECK bool chardev_send_break(Chardev *chr, Error **errp);
 /* Process id at the other end of a unix socket; -1 if not known. Any thread. */
 int chardev_peer_pid(Chardev *chr);
 
+/*
+ * Cutting a connection whatever the machine does at the moment (yank): for out-of-band commands,
+ * any thread. False if the chardev has no connection; with cut false nothing is done.
+ */
+bool chardev_yank(const char *id, bool cut);
+void chardev_yank_foreach(void (*visit)(const char *id, void *opaque), void *opaque);
+
 /* Told whenever any chardev connects, disconnects, or its first connection fails; in the main
  * thread, from a bottom half. */
 typedef void ChardevStateFn(void *opaque);

@@ -24,6 +24,7 @@
 #include "main/startup.h"
 #include "memory/memory.h"
 #include "migration/dump.h"
+#include "monitor/monitor.h"
 #include "object/phase.h"
 #include "object/runstate.h"
 #include "object/user-creatable.h"
@@ -373,6 +374,13 @@ static PhaseResult add_chardevs(StartUp *s, Error **errp)
     return PHASE_DONE;
 }
 
+/* Before anything that may wait, so that whoever waits with the machine can ask why. */
+static PhaseResult add_monitors(StartUp *s, Error **errp)
+{
+    monitor_init();
+    return phase_result(monitor_add_from_config(s->config, errp));
+}
+
 static void remind(void *opaque)
 {
     StartUp *s = opaque;
@@ -666,6 +674,7 @@ const PhaseRow startup_phases[] = {
     { "machine",                create_machine },
     { "early-objects",          add_early_objects },
     { "chardevs",               add_chardevs },
+    { "monitors",               add_monitors },
     { "wait-for-chardevs",      wait_for_chardevs },
     { "machine-properties",     set_machine_properties },
     { "accelerator",            start_accel },

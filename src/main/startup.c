@@ -12,6 +12,7 @@
 #include "devices/timer/rtc-base.h"
 #include "event/lock.h"
 #include "main/control.h"
+#include "monitor/monitor.h"
 #include "object/phase.h"
 #include "object/runstate.h"
 #include "schema/preconfig.h"
@@ -140,6 +141,8 @@ int startup_finish(StartUp *s)
     if (s->loop_made) {
         int wanted = control_exit_status();
         s->status = s->status ? s->status : wanted;
+        /* Its end is not news to monitors; what they were told before goes out. */
+        monitor_finish_all();
         startup_finish_machine(s);
         chardev_set_state_fn(NULL, NULL);
         chardev_finish_all();

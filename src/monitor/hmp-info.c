@@ -1,0 +1,293 @@
+/* "info": what can be shown about the machine. */
+#include <string.h>
+
+#include "bus/device.h"
+#include "chardev/chardev.h"
+#include "memory/memory.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor-internal.h"
+#include "monitor/readline.h"
+
+static const char *text_of(json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+static void print_version(HmpCall *call, json_t *ret)
+{
+    json_t *level = json_object_get(ret, "qemu");
+    g_string_append_printf(call->out,
+                           "%s (monitor protocol level %" JSON_INTEGER_FORMAT
+                           ".%" JSON_INTEGER_FORMAT ".%" JSON_INTEGER_FORMAT ")\n",
+                           text_of(ret, "package"),
+                           json_integer_value(json_object_get(level, "major")),
+                           json_integer_value(json_object_get(level, "minor")),
+                           json_integer_value(json_object_get(level, "micro")));
+}
+
+static void print_status(HmpCall *call, json_t *ret)
+{
+    bool running = json_is_true(json_object_get(ret, "running"));
+    const char *status = text_of(ret, "status");
+    g_string_append_printf(call->out, "VM status: %s", running ? "running" : "paused");
+    if (!running && strcmp(status, "paused") != 0) {
+        g_string_append_printf(call->out, " (%s)", status);
+    }
+    g_string_append_c(call->out, '\n');
+}
+
+static void print_name(HmpCall *call, json_t *ret)
+{
+    if (json_object_get(ret, "name")) {
+        g_string_append_printf(call->out, "%s\n", text_of(ret, "name"));
+    }
+}
+
+static void print_uuid(HmpCall *call, json_t *ret)
+{
+    g_string_append_printf(call->out, "%s\n", text_of(ret, "UUID"));
+}
+
+static void print_kvm(HmpCall *call, json_t *ret)
+{
+    bool enabled = json_is_true(json_object_get(ret, "enabled"));
+    bool present = json_is_true(json_object_get(ret, "present"));
+    g_string_append_printf(call->out, "kvm support: %s\n",
+                           enabled   ? "enabled"
+                           : present ? "disabled"
+                                     : "not compiled");
+}
+
+static void print_cpus(HmpCall *call, json_t *ret)
+{
+    size_t i;
+    json_t *cpu;
+    json_array_foreach(ret, i, cpu)
+    {
+        json_int_t index = json_integer_value(json_object_get(cpu, "cpu-index"));
+        g_string_append_printf(
+            call->out, "%c CPU #%" JSON_INTEGER_FORMAT ": thread_id=%" JSON_INTEGER_FORMAT "\n",
+            index == call->cpu_index ? '*' : ' ', index,
+            json_integer_value(json_object_get(cpu, "thread-id")));
+    }
+}
+
+static void print_chardevs(HmpCall *call, json_t *ret)
+{
+    size_t i;
+    json_t *chr;
+    json_array_foreach(ret, i, chr)
+    {
+        g_string_append_printf(call->out, "%s: filename=%s\n", text_of(chr, "label"),
+                               text_of(chr, "filename"));
+    }
+}
+
+static void print_iothreads(HmpCall *call, json_t *ret)
+{
+    size_t i;
+    json_t *thread;
+    json_array_foreach(ret, i, thread)
+    {
+        g_string_append_printf(call->out, "%s:\n", text_of(thread, "id"));
+        json_object_del(thread, "id");
+        hmp_print_json(call->out, thread, 2);
+    }
+}
+
+static void print_trace_events(HmpCall *call, json_t *ret)
+{
+    size_t i;
+    json_t *event;
+    json_array_foreach(ret, i, event)
+    {
+        g_string_append_printf(call->out, "%s : state %d\n", text_of(event, "name"),
+                               strcmp(text_of(event, "state"), "enabled") == 0);
+    }
+}
+
+static bool run_trace_events(HmpCall *call, Error **errp)
+{
+    const char *name = hmp_str(call, "name");
+    json_t *args = json_pack("{s:s}", "name", name ? name : "*");
+    json_t *ret = hmp_qmp(call, "trace-event-get-state", args, errp);
+    json_decref(args);
+    if (ret) {
+        print_trace_events(call, ret);
+    }
+    json_decref(ret);
+    return ret != NULL;
+}
+
+/* --- Trees --- */
+
+typedef struct TreeWalk {
+    GString *out;
+    int indent;
+} TreeWalk;
+
+static bool print_qom_child(Object *child, void *opaque)
+{
+    TreeWalk *walk = opaque;
+    g_string_append_printf(walk->out, "%*s/%s (%s)\n", walk->indent, "", child->name,
+                           object_type_name(child));
+    TreeWalk below = { walk->out, walk->indent + 2 };
+    object_foreach_child(child, print_qom_child, &below);
+    return true;
+}
+
+static bool run_qom_tree(HmpCall *call, Error **errp)
+{
+    const char *path = hmp_str(call, "path");
+    bool ambiguous = false;
+    Object *obj = path ? object_resolve(path, TYPE_OBJECT, &ambiguous)
+                       : object_resolve("/machine", TYPE_OBJECT, NULL);
+    if (!obj && path) {
+        error_set(errp, ambiguous ? "Path '%s' is ambiguous" : "Path '%s' could not be resolved",
+                  path);
+        return false;
+    }
+    if (!obj) {
+        return true;
+    }
+    g_autofree char *canonical = object_canonical_path(obj);
+    g_string_append_printf(call->out, "%s (%s)\n", canonical ? canonical : "/",
+                           object_type_name(obj));
+    TreeWalk walk = { call->out, 2 };
+    object_foreach_child(obj, print_qom_child, &walk);
+    return true;
+}
+
+typedef struct PropertyPrint {
+    GString *out;
+    Object *obj;
+    int indent;
+} PropertyPrint;
+
+static void print_device_property(const Field *field, const ObjectClass *definer, void *opaque)
+{
+    PropertyPrint *p = opaque;
+    ERROR_AUTO err = NULL;
+    json_t *value = object_get(p->obj, field->name, &err);
+    char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    g_string_append_printf(p->out, "%*s%s = %s\n", p->indent, "", field->name,
+                           text ? text : "<null>");
+    free(text);
+    json_decref(value);
+}
+
+static void print_bus(GString *out, Bus *bus, int indent);
+
+typedef struct BusWalk {
+    GString *out;
+    Bus *bus;
+    int indent;
+} BusWalk;
+
+static bool print_device(Device *dev, void *opaque)
+{
+    const BusWalk *walk = opaque;
+    int indent = walk->indent;
+    g_string_append_printf(walk->out, "%*sdev: %s, id \"%s\"\n", indent, "",
+                           object_type_name(&dev->parent), dev->id ? dev->id : "");
+    PropertyPrint p = { walk->out, &dev->parent, indent + 2 };
+    class_foreach_property(object_class(&dev->parent), print_device_property, &p);
+    BusClass *klass = bus_class_of(walk->bus);
+    if (klass->print_device) {
+        klass->print_device(dev, walk->out, indent + 2);
+    }
+    for (unsigned i = 0; dev->child_buses && i < dev->child_buses->len; i++) {
+        print_bus(walk->out, dev->child_buses->pdata[i], indent + 2);
+    }
+    return true;
+}
+
+static void print_bus(GString *out, Bus *bus, int indent)
+{
+    g_string_append_printf(out, "%*sbus: %s\n%*stype %s\n", indent, "", bus->name, indent + 2, "",
+                           object_type_name(&bus->parent));
+    BusWalk walk = { out, bus, indent + 2 };
+    bus_foreach_device(bus, print_device, &walk);
+}
+
+static bool run_qtree(HmpCall *call, Error **errp)
+{
+    Bus *bus = bus_system();
+    if (bus) {
+        print_bus(call->out, bus, 0);
+    }
+    return true;
+}
+
+static bool run_mtree(HmpCall *call, Error **errp)
+{
+    MtreeOptions options = {
+        .flat = hmp_flag(call, "flatview"),
+        .owner = hmp_flag(call, "owner"),
+        .disabled = hmp_flag(call, "disabled"),
+    };
+    memory_print_tree(call->out, &options);
+    return true;
+}
+
+static bool run_qdm(HmpCall *call, Error **errp)
+{
+    device_print_list(call->out);
+    return true;
+}
+
+static bool run_history(HmpCall *call, Error **errp)
+{
+    if (!call->mon || !call->mon->readline) {
+        error_set(errp, "only a terminal has a history");
+        return false;
+    }
+    readline_print_history(call->mon->readline, call->out);
+    return true;
+}
+
+const HmpCommand hmp_info_commands[] = {
+    { "version", NULL, NULL, "version of the program", .qmp = "query-version",
+      .print = print_version },
+    { "status", NULL, NULL, "whether the machine runs", .qmp = "query-status",
+      .print = print_status },
+    { "name", NULL, NULL, "name of the guest", .qmp = "query-name", .print = print_name },
+    { "uuid", NULL, NULL, "UUID of the guest", .qmp = "query-uuid", .print = print_uuid },
+    { "kvm", NULL, NULL, "hardware virtualization", .qmp = "query-kvm", .print = print_kvm },
+    { "cpus", NULL, NULL, "virtual CPUs", .qmp = "query-cpus-fast", .print = print_cpus },
+    { "hotpluggable-cpus", NULL, NULL, "CPUs that can be plugged in",
+      .qmp = "query-hotpluggable-cpus" },
+    { "chardev", NULL, NULL, "character devices", .qmp = "query-chardev", .print = print_chardevs },
+    { "monitors", NULL, NULL, "monitors and their clients", .qmp = "x-query-monitors" },
+    { "iothreads", NULL, NULL, "I/O threads", .qmp = "query-iothreads", .print = print_iothreads },
+    { "qtree", NULL, NULL, "buses and devices with their properties", .run = run_qtree },
+    { "qom-tree", "path?:s", "[path]", "the composition tree", .run = run_qom_tree },
+    { "qdm", NULL, NULL, "device types", .run = run_qdm },
+    { "mtree", "flatview:-f,owner:-o,disabled:-D", "[-f] [-o] [-D]",
+      "memory map; -f flat views, -o owners, -D disabled regions too", .run = run_mtree },
+    { "memory_size_summary", NULL, NULL, "amount of memory", .qmp = "query-memory-size-summary" },
+    { "memdev", NULL, NULL, "memory back ends", .qmp = "query-memdev" },
+    { "memory-devices", NULL, NULL, "memory devices", .qmp = "query-memory-devices" },
+    { "pci", NULL, NULL, "PCI devices", .qmp = "query-pci" },
+    { "network", NULL, NULL, "network clients", .qmp = "x-query-network" },
+    { "vhost-user", NULL, NULL, "vhost-user connections", .qmp = "query-vhost-user" },
+    { "block", NULL, NULL, "disks", .qmp = "query-block" },
+    { "balloon", NULL, NULL, "memory the guest has", .qmp = "query-balloon" },
+    { "migrate", NULL, NULL, "migration", .qmp = "query-migrate" },
+    { "migrate_capabilities", NULL, NULL, "capabilities of migration",
+      .qmp = "query-migrate-capabilities" },
+    { "migrate_parameters", NULL, NULL, "parameters of migration",
+      .qmp = "query-migrate-parameters" },
+    { "numa", NULL, NULL, "NUMA nodes", .qmp = "x-query-numa" },
+    { "irq", NULL, NULL, "interrupt counts", .qmp = "x-query-irq" },
+    { "jit", NULL, NULL, "the translator", .qmp = "x-query-jit" },
+    { "vnc", NULL, NULL, "VNC server", .qmp = "query-vnc" },
+    { "spice", NULL, NULL, "SPICE server", .qmp = "query-spice" },
+    { "mice", NULL, NULL, "pointing devices", .qmp = "query-mice" },
+    { "usb", NULL, NULL, "USB devices", .qmp = "x-query-usb" },
+    { "trace-events", "name?:s", "[pattern]", "trace events", .qmp = "trace-event-get-state",
+      .run = run_trace_events },
+    { "history", NULL, NULL, "lines typed here", .run = run_history },
+    {},
+};
