@@ -379,5 +379,5 @@ int main(int argc, char **argv)
     g_test_add_func("/x86/mmu/a20", test_a20);
     g_test_add_func("/x86/mmu/pdptes", test_pdptes);
     g_test_add_func("/x86/mmu/debug", test_debug_translate);
-    return g_test_run();
+    return harness_run();
 }

@@ -17,7 +17,9 @@
 #include "cpu/x86/mmu-internal.h"
 #include "cpu/x86/mmu.h"
 #include "event/lock.h"
+#include "event/loop.h"
 #include "memory/memory.h"
+#include "object/lifecycle.h"
 
 #define HARNESS_RAM (16 * MiB)
 
@@ -134,6 +136,18 @@ static inline void harness_stop(void)
                     harness.s->exception_error); \
         } \
     } while (0)
+
+/* g_test_run() with a main loop there: timers and requests to the machine need one. */
+static inline int harness_run(void)
+{
+    if (!event_loop_main_init(&error_abort)) {
+        return 1;
+    }
+    int status = g_test_run();
+    lifecycle_reset();
+    event_loop_main_finish();
+    return status;
+}
 
 static inline void harness_put(uint64_t addr, uint64_t value, unsigned size)
 {
