@@ -32,9 +32,8 @@ enum {
 
 static void set_segment(unsigned seg, uint16_t selector, unsigned access, unsigned flags)
 {
-    harness.s->seg[seg] = (X86Segment){ .limit = 0xffffffffu,
-                                        .access = access | flags << 12,
-                                        .selector = selector };
+    harness.s->seg[seg] =
+        (X86Segment){ .limit = 0xffffffffu, .access = access | flags << 12, .selector = selector };
 }
 
 static void make_gdt(bool long_mode)
@@ -121,8 +120,7 @@ static void gate64(unsigned vector, uint16_t selector, uint64_t offset, unsigned
 static void raise_and_deliver(unsigned vector, bool has_error, uint32_t error)
 {
     x86_record_exception(harness.cpu, vector, has_error, error);
-    ASSERT_RUNS(harness.s->exception_pending = (int)vector,
-                x86_deliver_pending(harness.cpu));
+    ASSERT_RUNS(harness.s->exception_pending = (int)vector, x86_deliver_pending(harness.cpu));
 }
 
 /* --- Frames --- */
@@ -313,8 +311,9 @@ static void start_v86(unsigned iopl)
     start_protected(3);
     X86State *s = harness.s;
     for (unsigned i = 0; i < X86_SEG_COUNT; i++) {
-        s->seg[i] = (X86Segment){ .base = 0x1000 * i, .limit = 0xffff, .access = 0xf3,
-                                  .selector = 0x100 * i };
+        s->seg[i] = (X86Segment){
+            .base = 0x1000 * i, .limit = 0xffff, .access = 0xf3, .selector = 0x100 * i
+        };
     }
     s->rflags = 0x202 | X86_VM | iopl << 12;
     s->gpr[X86_RSP] = 0x400;
@@ -330,8 +329,8 @@ static void test_v86_to_monitor_and_back(void)
     g_assert_cmpuint(x86_cpl(s), ==, 0);
     g_assert_false(s->mode & X86_MODE_VM86);
     /* error, EIP, CS, EFLAGS, ESP, SS, ES, DS, FS, GS */
-    static const uint32_t frame[] = { 0,     0x1234, 0x100, 0x33202 | X86_RF, 0x400,
-                                      0x200, 0,      0x300, 0x400,            0x500 };
+    static const uint32_t frame[] = { 0,     0x1234, 0x100, 0x33202 | X86_RF, 0x400, 0x200, 0,
+                                      0x300, 0x400,  0x500 };
     for (unsigned i = 0; i < ARRAY_LEN(frame); i++) {
         g_assert_cmphex(harness_get(STACK0 - 40 + 4 * i, 4), ==, frame[i]);
     }
@@ -389,15 +388,16 @@ typedef enum Class { BENIGN, CONTRIBUTORY, PAGE } Class;
 
 static Class class_of(unsigned vector)
 {
-    return vector == 14                                       ? PAGE
+    return vector == 14                                    ? PAGE
            : vector == 0 || (vector >= 10 && vector <= 13) ? CONTRIBUTORY
-                                                              : BENIGN;
+                                                           : BENIGN;
 }
 
 static void test_nesting_matrix(void)
 {
-    static const uint8_t vectors[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 16, 17, 18,
-                                       19 };
+    static const uint8_t vectors[] = {
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 16, 17, 18, 19
+    };
     start_protected(0);
     X86State *s = harness.s;
     for (unsigned i = 0; i < ARRAY_LEN(vectors); i++) {
@@ -454,12 +454,12 @@ static void test_task_gate(void)
     uint64_t t2 = TSS + 0x100;
     harness_put(t2 + 0x20, 0x9000, 4);
     harness_put(t2 + 0x24, 0x2, 4);
-    harness_put(t2 + 0x38, STACK3, 4);  /* ESP */
-    harness_put(t2 + 0x28, 0xcafe, 4);  /* EAX */
-    harness_put(t2 + 0x48, DATA0, 4);   /* ES */
-    harness_put(t2 + 0x4c, CODE0, 4);   /* CS */
-    harness_put(t2 + 0x50, DATA0, 4);   /* SS */
-    harness_put(t2 + 0x54, DATA0, 4);   /* DS */
+    harness_put(t2 + 0x38, STACK3, 4); /* ESP */
+    harness_put(t2 + 0x28, 0xcafe, 4); /* EAX */
+    harness_put(t2 + 0x48, DATA0, 4);  /* ES */
+    harness_put(t2 + 0x4c, CODE0, 4);  /* CS */
+    harness_put(t2 + 0x50, DATA0, 4);  /* SS */
+    harness_put(t2 + 0x54, DATA0, 4);  /* DS */
     s->gpr[X86_RBX] = 0x1111;
     gate(8, TSS2_SEL, 0, 5, 0);
     raise_and_deliver(X86_EXC_DF, true, 0);
@@ -469,8 +469,8 @@ static void test_task_gate(void)
     g_assert_cmphex(s->gpr[X86_RSP], ==, STACK3 - 4); /* error code */
     g_assert_true(s->rflags & X86_NT);
     g_assert_true(s->cr0 & X86_CR0_TS);
-    g_assert_cmphex(harness_get(t2, 2), ==, TSS_SEL);           /* link */
-    g_assert_cmphex(harness_get(TSS + 0x20, 4), ==, 0x1234);    /* the old task */
+    g_assert_cmphex(harness_get(t2, 2), ==, TSS_SEL);        /* link */
+    g_assert_cmphex(harness_get(TSS + 0x20, 4), ==, 0x1234); /* the old task */
     g_assert_cmphex(harness_get(TSS + 0x34, 4), ==, 0x1111);
     g_assert_cmphex(harness_get(GDT + TSS2_SEL + 5, 1), ==, 0x8b);
     g_assert_cmphex(harness_get(GDT + TSS_SEL + 5, 1), ==, 0x8b);

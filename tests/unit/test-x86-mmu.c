@@ -59,8 +59,13 @@ static Answer model(const Case *c, uint64_t cr3, const uint64_t *pdpte)
     Answer a = { 0 };
 
     if (c->format == UNPAGED) {
-        return (Answer){ .ok = true, .phys = (uint32_t)c->linear, .page_size = UINT64_C(1) << 32,
-                         .read = true, .write = true, .exec = true, .user = true };
+        return (Answer){ .ok = true,
+                         .phys = (uint32_t)c->linear,
+                         .page_size = UINT64_C(1) << 32,
+                         .read = true,
+                         .write = true,
+                         .exec = true,
+                         .user = true };
     }
     a.error = (store ? 2 : 0) | (user_access ? 4 : 0) |
               (fetch && (c->smep || (c->format != BITS32 && c->nxe)) ? 0x10 : 0);
@@ -114,8 +119,8 @@ static Answer model(const Case *c, uint64_t cr3, const uint64_t *pdpte)
     a.user = u;
     a.global = (value & 0x100) && c->pge;
 
-    bool smap = c->smap && !user_access &&
-                ((c->access & X86_ACCESS_IMPLICIT) || (c->cpl < 3 && !c->ac));
+    bool smap =
+        c->smap && !user_access && ((c->access & X86_ACCESS_IMPLICIT) || (c->cpl < 3 && !c->ac));
     a.read = user_access ? u : !(u && smap);
     a.write = a.read && (w || (!user_access && !c->wp));
     a.exec = x && (user_access ? u : !(u && c->smep));
@@ -175,8 +180,7 @@ static void apply_case(const Case *c, uint64_t cr3)
     s->cr4 = (c->format >= PAE ? X86_CR4_PAE : 0) | (c->smep ? X86_CR4_SMEP : 0) |
              (c->smap ? X86_CR4_SMAP : 0) | (c->pse ? X86_CR4_PSE : 0) |
              (c->pge ? X86_CR4_PGE : 0) | (c->pke ? X86_CR4_PKE : 0);
-    s->efer = (c->format == LONG ? X86_EFER_LMA | X86_EFER_LME : 0) |
-              (c->nxe ? X86_EFER_NXE : 0);
+    s->efer = (c->format == LONG ? X86_EFER_LMA | X86_EFER_LME : 0) | (c->nxe ? X86_EFER_NXE : 0);
     s->rflags = 2 | (c->ac ? X86_AC : 0);
     s->seg[X86_SS].access = X86_SEG_P | X86_SEG_S | 3 | c->cpl << 5;
     s->cr3 = cr3;
@@ -222,8 +226,7 @@ static void random_case(GRand *r, Case *c, Format format)
     } else if (!g_rand_int_range(r, 0, 8)) {
         c->access |= X86_ACCESS_IMPLICIT;
     }
-    c->linear = format == LONG ? (uint64_t)((int64_t)(c->linear << 16) >> 16)
-                               : (uint32_t)c->linear;
+    c->linear = format == LONG ? (uint64_t)((int64_t)(c->linear << 16) >> 16) : (uint32_t)c->linear;
 }
 
 static void check_case(const Case *c, uint64_t cr3)

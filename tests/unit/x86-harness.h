@@ -115,26 +115,25 @@ static inline void harness_stop(void)
 }
 
 /* Run a statement; true if it raised (exception_pending and exception_error say what). */
-#define RAISES(...) \
-    (setjmp(harness.way_back) == 0 ? ((void)(__VA_ARGS__), false) : true)
+#define RAISES(...) (setjmp(harness.way_back) == 0 ? ((void)(__VA_ARGS__), false) : true)
 
 /* It must raise this, and nothing may be pending afterwards. */
-#define ASSERT_RAISES(vector, error, ...) \
-    do { \
-        harness.s->exception_pending = -1; \
-        g_assert_true(RAISES(__VA_ARGS__)); \
+#define ASSERT_RAISES(vector, error, ...)                            \
+    do {                                                             \
+        harness.s->exception_pending = -1;                           \
+        g_assert_true(RAISES(__VA_ARGS__));                          \
         g_assert_cmpint(harness.s->exception_pending, ==, (vector)); \
-        g_assert_cmphex(harness.s->exception_error, ==, (error)); \
-        harness.s->exception_pending = -1; \
+        g_assert_cmphex(harness.s->exception_error, ==, (error));    \
+        harness.s->exception_pending = -1;                           \
     } while (0)
 
-#define ASSERT_RUNS(...) \
-    do { \
-        harness.s->exception_pending = -1; \
-        if (RAISES(__VA_ARGS__)) { \
+#define ASSERT_RUNS(...)                                                             \
+    do {                                                                             \
+        harness.s->exception_pending = -1;                                           \
+        if (RAISES(__VA_ARGS__)) {                                                   \
             g_error("line %d raised %d(%x)", __LINE__, harness.s->exception_pending, \
-                    harness.s->exception_error); \
-        } \
+                    harness.s->exception_error);                                     \
+        }                                                                            \
     } while (0)
 
 /* g_test_run() with a main loop there: timers and requests to the machine need one. */
@@ -161,8 +160,8 @@ static inline uint64_t harness_get(uint64_t addr, unsigned size)
 }
 
 /* A segment descriptor in the table at `table`. access: P DPL S type; flags: G D/B L AVL. */
-static inline void harness_descriptor(uint64_t table, unsigned index, uint32_t base,
-                                      uint32_t limit, unsigned access, unsigned flags)
+static inline void harness_descriptor(uint64_t table, unsigned index, uint32_t base, uint32_t limit,
+                                      unsigned access, unsigned flags)
 {
     uint64_t d = (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)access << 40 |
                  (uint64_t)(limit >> 16 & 0xf) << 48 | (uint64_t)flags << 52 |
