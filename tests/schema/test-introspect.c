@@ -159,6 +159,86 @@ static void test_registry(void)
     json_decref(schema);
 }
 
+/*
+ * Management programs ask by paths: a command or event, then arg-type or ret-type, members, "*" for
+ * one that may be left out, "+" for what a value of the tag adds, "^" for a value of an enum, "$"
+ * for a feature. Lists are looked through.
+ */
+static bool has_path(json_t *schema, const char *path)
+{
+    g_auto(GStrv) steps = g_strsplit(path, "/", -1);
+    json_t *info = find(schema, "name", steps[0]);
+
+    for (char **step = steps + 1; info && *step; step++) {
+        const char *name = *step + !!strchr("*+^$", **step), *type;
+        json_t *item = NULL;
+        while (g_strcmp0(text(info, "meta-type"), "array") == 0) {
+            info = find(schema, "name", text(info, "element-type"));
+        }
+        switch (**step) {
+        case '$': {
+            size_t i;
+            json_array_foreach(json_object_get(info, "features"), i, item)
+            {
+                if (g_str_equal(json_string_value(item), name)) {
+                    return !step[1];
+                }
+            }
+            return false;
+        }
+        case '^':
+            return find(json_object_get(info, "members"), "name", name) && !step[1];
+        case '+':
+            item = find(json_object_get(info, "variants"), "case", name);
+            break;
+        default:
+            item = find(json_object_get(info, "members"), "name", name);
+            if (**step == '*' && !json_object_get(item, "default")) {
+                return false;
+            }
+            break;
+        }
+        type = item ? text(item, "type") : text(info, *step);
+        info = type ? find(schema, "name", type) : NULL;
+    }
+    return info;
+}
+
+/* What libvirt looks for, of the parts that are there. */
+static void test_paths(void)
+{
+    static const char *const there[] = {
+        "device_add/$json-cli-hotplug",
+        "netdev_add/arg-type/type/^dgram",
+        "netdev_add/arg-type/+stream",
+        "netdev_add/arg-type/+user/*hostfwd",
+        "chardev-add/arg-type/backend/+socket/data/*reconnect",
+        "object-add/arg-type/qom-type/^memory-backend-file",
+        "object-add/arg-type/+memory-backend-file/*share",
+        "object-add/arg-type/+memory-backend-memfd/*prealloc-threads",
+        "query-chardev/ret-type/filename",
+        "SHUTDOWN/arg-type/reason/^guest-reset",
+    };
+    static const char *const missing[] = {
+        "device_add/$json",
+        "netdev_add/arg-type/type/^no-such-thing",
+        "netdev_add/arg-type/*type",
+        "no_such_command/arg-type",
+        "netdev_add/arg-type/+no-such-thing",
+    };
+    json_t *schema = run("query-qmp-schema", NULL);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(there); i++) {
+        g_test_message("%s", there[i]);
+        g_assert_true(has_path(schema, there[i]));
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(missing); i++) {
+        g_test_message("%s", missing[i]);
+        g_assert_false(has_path(schema, missing[i]));
+    }
+    json_decref(schema);
+}
+
 static void test_options(void)
 {
     json_t *all = run("query-command-line-options", NULL);
@@ -179,6 +259,7 @@ int main(int argc, char **argv)
     g_test_add_func("/introspect/closed", test_closed);
     g_test_add_func("/introspect/sample", test_sample);
     g_test_add_func("/introspect/registry", test_registry);
+    g_test_add_func("/introspect/paths", test_paths);
     g_test_add_func("/introspect/options", test_options);
     return g_test_run();
 }
