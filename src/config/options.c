@@ -61,6 +61,24 @@ static json_t *parse_global(const char *text, Error **errp)
 
 /* --- Rewriting and checks --- */
 
+/* The machine's record without its accel key. */
+static bool drop_machine_accel(Config *config, Error **errp)
+{
+    const ConfigItem *item = config_item(config, machine, 0);
+    json_t *json = json_deep_copy(item->json);
+    g_autofree char *name = g_strdup(item->name);
+    g_autofree char *text = g_strdup(item->text);
+    g_autofree char *file = g_strdup(item->file);
+    ConfigOrigin origin = { .name = name, .text = text, .file = file, .line = item->line };
+    ValueMode mode = item->mode;
+
+    config_remove(config, &option_machine);
+    json_object_del(json, "accel");
+    bool ok = config_add(config, &option_machine, json, mode, &origin, errp);
+    json_decref(json);
+    return ok;
+}
+
 /* -machine accel=a:b is -accel a -accel b. */
 static bool rewrite_machine_accel(Config *config, Error **errp)
 {
@@ -69,13 +87,14 @@ static bool rewrite_machine_accel(Config *config, Error **errp)
     if (!machine || !machine->accel) {
         return true;
     }
-    ConfigOrigin origin = { .name = "-machine", .text = "accel=" };
-    g_autofree char *list = g_strdup(machine->accel);
-    g_auto(GStrv) names = g_strsplit(list, ":", -1);
     if (config_count(config, accel)) {
-        error_set(errp, "-machine accel=%s and -accel exclude each other; use -accel only", list);
+        error_set(errp, "-machine accel=%s and -accel exclude each other; use -accel only",
+                  machine->accel);
         return false;
     }
+    g_autofree char *text = g_strconcat("accel=", machine->accel, NULL);
+    ConfigOrigin origin = { .name = "-machine", .text = text };
+    g_auto(GStrv) names = g_strsplit(machine->accel, ":", -1);
     for (char **name = names; *name; name++) {
         json_t *json = json_pack("{s:s}", "accel", *name);
         bool ok = config_add(config, &option_accel, json, VALUE_MODE_TEXT, &origin, errp);
@@ -84,7 +103,7 @@ static bool rewrite_machine_accel(Config *config, Error **errp)
             return false;
         }
     }
-    return true;
+    return drop_machine_accel(config, errp);
 }
 
 static bool check_values(const Config *config, Error **errp)

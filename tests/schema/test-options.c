@@ -36,6 +36,11 @@ static void test_machine(void)
     g_assert_cmpint(config_count(c, accel), ==, 2);
     g_assert_cmpstr(config_at(c, accel, 0)->accel, ==, "kvm");
     g_assert_cmpstr(config_at(c, accel, 1)->accel, ==, "tcg");
+    /* rewritten means gone where it was, so that it can be written and read again */
+    g_assert_null(config_get(c, machine)->accel);
+    g_assert_cmpstr(config_item(c, machine, 0)->name, ==, "-M");
+    g_assert_true(config_validate(c, &error_abort));
+    g_assert_cmpint(config_count(c, accel), ==, 2);
     config_free(c);
     assert_fails("-machine pc,accel=kvm -accel tcg",
                  "-machine accel=kvm and -accel exclude each other; use -accel only");
