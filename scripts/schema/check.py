@@ -185,7 +185,8 @@ class Checker:
 
     def check_member(self, m):
         self.need_doc(m, 'member')
-        if not re.fullmatch(r'[a-z][a-zA-Z0-9_-]*', m.name):
+        # A few names that clients have always known are in capitals.
+        if not re.fullmatch(r'[a-z][a-zA-Z0-9_-]*|UUID', m.name):
             raise SchemaError(m.where, f"member '{m.name}' is to be written like-this")
         m.type = self.resolve(m.type_name, m.where)
         self.check_value(m)
