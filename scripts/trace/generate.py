@@ -255,10 +255,9 @@ def write_if_changed(path, lines):
 def folder_of(path):
     """ "devices/virtio" for ".../src/devices/virtio/trace-events". """
     parts = pathlib.Path(os.path.abspath(path)).parent.parts
-    for root in ("src", "tests"):
-        if root in parts:
-            last = len(parts) - 1 - parts[::-1].index(root)
-            return "/".join(parts[last + 1 :])
+    roots = [at for at, part in enumerate(parts) if part in ("src", "tests")]
+    if roots:
+        return "/".join(parts[roots[-1] + 1 :])
     return parts[-1]
 
 
