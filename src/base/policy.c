@@ -33,13 +33,7 @@ static bool refuse(unsigned flags, const char *what, const char *name, ErrorClas
 
 /* --- Walking a value beside its type --- */
 
-/* Called for each member with flags in the mask; true: it is taken out, false: stop. */
-typedef bool PolicyVisitor(const char *what, const char *name, unsigned flags, void *opaque);
-
-static bool walk(const ValueType *type, json_t *json, unsigned mask, PolicyVisitor *visit,
-                 void *opaque);
-
-static bool walk_fields(const Field *fields, json_t *json, unsigned mask, PolicyVisitor *visit,
+static bool walk_fields(const Field *fields, json_t *json, unsigned mask, QmpPolicyVisitor *visit,
                         void *opaque)
 {
     for (const Field *f = fields; f->name; f++) {
@@ -52,14 +46,14 @@ static bool walk_fields(const Field *fields, json_t *json, unsigned mask, Policy
                 return false;
             }
             json_object_del(json, f->name);
-        } else if (!walk(f->type, value, mask, visit, opaque)) {
+        } else if (!qmp_policy_walk(f->type, value, mask, visit, opaque)) {
             return false;
         }
     }
     return true;
 }
 
-static bool walk_record(const ValueType *type, json_t *json, unsigned mask, PolicyVisitor *visit,
+static bool walk_record(const ValueType *type, json_t *json, unsigned mask, QmpPolicyVisitor *visit,
                         void *opaque)
 {
     if (type->kind == VALUE_UNION) {
@@ -76,8 +70,8 @@ static bool walk_record(const ValueType *type, json_t *json, unsigned mask, Poli
     return walk_fields(type->record.fields, json, mask, visit, opaque);
 }
 
-static bool walk(const ValueType *type, json_t *json, unsigned mask, PolicyVisitor *visit,
-                 void *opaque)
+bool qmp_policy_walk(const ValueType *type, json_t *json, unsigned mask, QmpPolicyVisitor *visit,
+                     void *opaque)
 {
     json_t *item;
     size_t i;
@@ -89,7 +83,7 @@ static bool walk(const ValueType *type, json_t *json, unsigned mask, PolicyVisit
     case VALUE_LIST:
         json_array_foreach(json, i, item)
         {
-            if (!walk(type->element, item, mask, visit, opaque)) {
+            if (!qmp_policy_walk(type->element, item, mask, visit, opaque)) {
                 return false;
             }
         }
@@ -97,7 +91,7 @@ static bool walk(const ValueType *type, json_t *json, unsigned mask, PolicyVisit
     case VALUE_ALTERNATE:
         /* of the branches, only one is written as an object */
         for (int b = 0; b < type->alternate.count; b++) {
-            if (!walk(type->alternate.branches[b].type, json, mask, visit, opaque)) {
+            if (!qmp_policy_walk(type->alternate.branches[b].type, json, mask, visit, opaque)) {
                 return false;
             }
         }
@@ -139,13 +133,13 @@ bool qmp_policy_check(const QmpCommand *command, json_t *arguments, Error **errp
         return refuse(flags & mask, "command", command->name, ERROR_CLASS_COMMAND_NOT_FOUND, errp);
     }
     return !command->args || !arguments ||
-           walk(command->args, arguments, mask, refuse_member, errp);
+           qmp_policy_walk(command->args, arguments, mask, refuse_member, errp);
 }
 
 json_t *qmp_policy_hide(const ValueType *type, json_t *json)
 {
     if (policy.hide && json) {
-        bool whole = walk(type, json, policy.hide, drop_member, NULL);
+        bool whole = qmp_policy_walk(type, json, policy.hide, drop_member, NULL);
         g_assert(whole);
     }
     return json;

@@ -108,8 +108,14 @@ typedef struct QmpPolicy {
 /* Before the first command is run. */
 void qmp_policy_set(const QmpPolicy *policy);
 
-/* For this file's own functions: false with an error for a refused command or argument. */
+/* False with an error for a refused command or argument. For this file's own functions, like what
+ * follows. */
 MUST_CHECK bool qmp_policy_check(const QmpCommand *command, json_t *arguments, Error **errp);
+/* Tell visit of each member and enum value in json that the tables mark with a flag of the mask;
+ * false if visit stopped it. Members for which visit returns true are taken out of json. */
+typedef bool QmpPolicyVisitor(const char *what, const char *name, unsigned flags, void *opaque);
+bool qmp_policy_walk(const ValueType *type, json_t *json, unsigned mask, QmpPolicyVisitor *visit,
+                     void *opaque);
 /* json without what is hidden (the same object, changed). */
 json_t *qmp_policy_hide(const ValueType *type, json_t *json);
 bool qmp_policy_hides_event(const QmpEvent *event);

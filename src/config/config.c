@@ -233,10 +233,27 @@ static bool add_json(Config *config, const OptionInfo *option, json_t *json, Val
     return true;
 }
 
+static bool warn_deprecated(const char *what, const char *name, unsigned flags, void *opaque)
+{
+    report_warning("%s '%s' is deprecated", what, name);
+    return true;
+}
+
+static void warn_of_deprecated(const OptionInfo *option, json_t *json)
+{
+    json_t *copy = json_deep_copy(json);
+
+    qmp_policy_walk(option->value->type, copy, FIELD_DEPRECATED, warn_deprecated, NULL);
+    json_decref(copy);
+}
+
 bool config_add(Config *config, const OptionInfo *option, json_t *json, ValueMode mode,
                 const ConfigOrigin *origin, Error **errp)
 {
     if (add_json(config, option, json, mode, origin, errp)) {
+        if (json) {
+            warn_of_deprecated(option, json);
+        }
         return true;
     }
     prepend_origin(origin, errp);

@@ -61,8 +61,8 @@ static json_t *parse_global(const char *text, Error **errp)
 
 /* --- Rewriting and checks --- */
 
-/* The machine's record without its accel key. */
-static bool drop_machine_accel(Config *config, Error **errp)
+/* The machine's record without one of its keys. */
+static bool drop_machine_key(Config *config, const char *key, Error **errp)
 {
     const ConfigItem *item = config_item(config, machine, 0);
     json_t *json = json_deep_copy(item->json);
@@ -73,7 +73,7 @@ static bool drop_machine_accel(Config *config, Error **errp)
     ValueMode mode = item->mode;
 
     config_remove(config, &option_machine);
-    json_object_del(json, "accel");
+    json_object_del(json, key);
     bool ok = config_add(config, &option_machine, json, mode, &origin, errp);
     json_decref(json);
     return ok;
@@ -103,7 +103,48 @@ static bool rewrite_machine_accel(Config *config, Error **errp)
             return false;
         }
     }
-    return drop_machine_accel(config, errp);
+    return drop_machine_key(config, "accel", errp);
+}
+
+/* A group of the machine's keys that is an option of its own. */
+typedef struct MachineGroup {
+    const char *key;
+    const OptionInfo *option;
+    /* the option's name of one of the keys; NULL: none is other */
+    const char *key_there, *key_here;
+} MachineGroup;
+
+/* -machine smp.cpus=4,memory.max-size=8G is -smp cpus=4 -m maxmem=8G. */
+static bool rewrite_machine_groups(Config *config, Error **errp)
+{
+    static const MachineGroup groups[] = {
+        { "smp", &option_smp, NULL, NULL },
+        { "memory", &option_m, "max-size", "maxmem" },
+    };
+    const MachineOptions *machine = config_get(config, machine);
+
+    for (size_t i = 0; machine && i < ARRAY_LEN(groups); i++) {
+        const MachineGroup *g = &groups[i];
+        const ConfigItem *item = config_item(config, machine, 0);
+        json_t *group = json_object_get(item->json, g->key);
+        ConfigOrigin origin = {
+            .name = item->name, .text = item->text, .file = item->file, .line = item->line
+        };
+        if (!json_is_object(group)) {
+            continue;
+        }
+        json_t *json = json_deep_copy(group);
+        if (g->key_there && json_object_get(json, g->key_there)) {
+            json_object_set(json, g->key_here, json_object_get(json, g->key_there));
+            json_object_del(json, g->key_there);
+        }
+        bool ok = config_add(config, g->option, json, item->mode, &origin, errp);
+        json_decref(json);
+        if (!ok || !drop_machine_key(config, g->key, errp)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool check_values(const Config *config, Error **errp)
@@ -131,12 +172,14 @@ static void options_register(void)
     static OptionHooks module = { .option = &option_module, .help = print_modules };
     static OptionHooks global = { .option = &option_global, .parse = parse_global };
     static ConfigStep accel = { .name = "machine-accel", .rewrite = rewrite_machine_accel };
+    static ConfigStep groups = { .name = "machine-groups", .rewrite = rewrite_machine_groups };
     static ConfigStep values = { .name = "values", .check = check_values };
 
     option_hooks_append(&debug);
     option_hooks_append(&module);
     option_hooks_append(&global);
     config_step_append(&accel);
+    config_step_append(&groups);
     config_step_append(&values);
 }
 MODULE_INIT(MODULE_OPTIONS, options_register)

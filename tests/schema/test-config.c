@@ -433,6 +433,16 @@ static void test_deprecated(void)
     g_assert_nonnull(strstr(line, "this option is deprecated: Don't draw"));
     g_assert_nonnull(config_get(c, no_draw));
     config_free(c);
+
+    g_clear_pointer(&line, g_free);
+    report_set_sink(remember_line, &line);
+    c = parse_words("-label x,tint=red", &error_abort);
+    g_assert_null(line);
+    config_free(c);
+    c = parse_words("-label x,tint=blue", &error_abort);
+    report_set_sink(NULL, NULL);
+    g_assert_nonnull(strstr(line, "value 'blue' is deprecated"));
+    config_free(c);
 }
 
 int main(int argc, char **argv)

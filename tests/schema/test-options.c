@@ -46,6 +46,20 @@ static void test_machine(void)
                  "-machine accel=kvm and -accel exclude each other; use -accel only");
 }
 
+static void test_machine_groups(void)
+{
+    Config *c =
+        parse("-m 512 -machine none,smp.cpus=4,memory.max-size=8G,memory.slots=2", &error_abort);
+    g_assert_cmpuint(config_get(c, smp)->cpus, ==, 4);
+    g_assert_cmpuint(config_get(c, m)->size, ==, 512u << 20);
+    g_assert_cmpuint(config_get(c, m)->maxmem, ==, UINT64_C(8) << 30);
+    g_assert_cmpuint(config_get(c, m)->slots, ==, 2);
+    g_assert_null(config_get(c, machine)->rest);
+    config_free(c);
+    assert_fails("-machine none,smp.cups=4",
+                 "-machine none,smp.cups=4: Unknown parameter 'cups'; did you mean 'cpus'?");
+}
+
 static void test_global(void)
 {
     Config *c =
@@ -167,6 +181,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     module_call(MODULE_OPTIONS);
     g_test_add_func("/options/machine", test_machine);
+    g_test_add_func("/options/machine-groups", test_machine_groups);
     g_test_add_func("/options/global", test_global);
     g_test_add_func("/options/records", test_records);
     g_test_add_func("/options/values", test_values);
