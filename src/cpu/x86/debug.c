@@ -45,8 +45,11 @@ static uint64_t matches(const X86State *s, uint64_t start, uint64_t size, unsign
 
 void x86_check_code_breakpoint(X86Cpu *cpu)
 {
-    const X86State *s = &cpu->state;
-    if (!(s->dr[7] & 0xff) || (s->rflags & X86_RF)) {
+    X86State *s = &cpu->state;
+    bool resume = s->rflags & X86_RF;
+    /* It lasts for one instruction; a fault puts it into the frame anyway. */
+    s->rflags &= ~(uint64_t)X86_RF;
+    if (!(s->dr[7] & 0xff) || resume) {
         return;
     }
     uint64_t linear = s->mode & X86_MODE_CS64 ? s->rip : (uint32_t)(s->seg[X86_CS].base + s->rip);

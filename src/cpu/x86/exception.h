@@ -65,7 +65,7 @@ bool x86_has_work(X86Cpu *cpu);
  * where the instruction faulted; after INT n and the like, only if the handler's flags have TF. */
 void x86_end_of_step(X86Cpu *cpu, bool began_with_tf);
 /* mode has X86_MODE_DEBUG and an instruction is about to begin at state.rip: raises #DB if a code
- * breakpoint matches and RF is clear. */
+ * breakpoint matches and RF is clear. Clears RF. */
 void x86_check_code_breakpoint(X86Cpu *cpu);
 /* Is any enabled data breakpoint in the 4 KiB page? The TLB then takes the slow way. */
 bool x86_page_has_breakpoint(const X86Cpu *cpu, uint64_t linear);

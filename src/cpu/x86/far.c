@@ -604,4 +604,7 @@ void x86_iret(X86Cpu *cpu, unsigned opsize, uint64_t next_rip)
     }
     s->nmi_blocked = false;
     x86_update_mode(cpu);
+    if (!(s->mode & X86_MODE_DEBUG)) {
+        s->rflags &= ~(uint64_t)X86_RF; /* nothing to resume past: the next instruction clears it */
+    }
 }

@@ -15,17 +15,6 @@ static bool is_flat(const X86Segment *seg)
            (seg->access & FLAT_DATA_MASK) == FLAT_DATA_VALUE;
 }
 
-/* An enabled instruction breakpoint in DR7: SDM volume 3 section 17.2.4. */
-static bool has_code_breakpoint(uint64_t dr7)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        if ((dr7 >> (2 * i) & 3) && !(dr7 >> (16 + 4 * i) & 3)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void x86_update_mode(X86Cpu *cpu)
 {
     X86State *s = &cpu->state;
@@ -85,10 +74,8 @@ void x86_update_mode(X86Cpu *cpu)
     if (s->cr4 & X86_CR4_UMIP) {
         mode |= X86_MODE_UMIP;
     }
-    if (UNLIKELY(s->dr[7] & 0xff) && has_code_breakpoint(s->dr[7])) {
-        mode |= X86_MODE_DEBUG;
-    }
-    if (cpu->parent.single_step) {
+    /* Any breakpoint: data breakpoints too are traps between two instructions. */
+    if (UNLIKELY(s->dr[7] & 0xff) || cpu->parent.single_step) {
         mode |= X86_MODE_DEBUG;
     }
     mode |= (s->rflags & X86_IOPL) >> 12 << X86_MODE_IOPL_SHIFT;

@@ -146,7 +146,7 @@ typedef struct X86Mtrr {
 #define X86_MODE_OSFXSR     0x2000u
 #define X86_MODE_AVX        0x4000u  /* CR4.OSXSAVE and XCR0 has SSE and AVX */
 #define X86_MODE_IOPL_SHIFT 16       /* two bits */
-#define X86_MODE_DEBUG      0x40000u /* code breakpoints armed, or single step by the debugger */
+#define X86_MODE_DEBUG      0x40000u /* breakpoints armed, or the debugger steps: one by one */
 #define X86_MODE_UMIP       0x80000u
 #define X86_MODE_CS_BASE0   0x100000u /* CS base is zero */
 #define X86_MODE_AVX512     0x200000u /* as AVX, and XCR0 has the AVX-512 states */

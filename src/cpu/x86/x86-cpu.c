@@ -439,6 +439,7 @@ static bool x86_cpu_realize(Device *dev, Error **errp)
 {
     X86Cpu *cpu = x86_cpu_cast(dev);
 
+    cpu->parent.index = (int)cpu_count(); /* what the parent will make it */
     if (!resolve_features(cpu, errp) || !resolve_identity(cpu, errp)) {
         return false;
     }
