@@ -5,13 +5,6 @@
 
 #include "base/bits.h"
 
-typedef struct NicClient {
-    NetClient client;
-    Nic *nic;
-} NicClient;
-
-const size_t nic_client_size = sizeof(NicClient);
-
 Nic *nic_of(NetClient *nc)
 {
     assert(net_is_nic(nc));

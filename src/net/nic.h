@@ -47,8 +47,12 @@ void nic_free(Nic *nic); /* NULL allowed */
 /* The NIC of a client whose ops->type is "nic". */
 Nic *nic_of(NetClient *nc);
 void *nic_opaque(NetClient *nc);
-/* Size for NetClientOps.size of NICs. */
-extern const size_t nic_client_size;
+/* A NIC's client, and its size for NetClientOps.size. */
+typedef struct NicClient {
+    NetClient client;
+    Nic *nic;
+} NicClient;
+#define NIC_CLIENT_SIZE sizeof(NicClient)
 
 /* "52:54:00:12:34:56": for info network; the caller frees. */
 char *mac_format(const uint8_t mac[6]);

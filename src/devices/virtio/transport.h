@@ -30,9 +30,9 @@ typedef struct VirtioBusClass {
     bool (*set_guest_notifiers)(Device *proxy, unsigned n, bool assign, Error **errp);
     /* The device went back to its beginning by the driver's hand. */
     void (*device_reset)(Device *proxy);
-    /* As virtio_notify(), from a thread that does not have the machine lock. NULL: the core hands
-     * over to the main loop. */
-    unsigned (*vector_count)(Device *proxy);
+    /* State was loaded: queues name vectors again. */
+    void (*device_loaded)(Device *proxy, VirtioDevice *vdev);
+    unsigned (*vector_count)(Device *proxy); /* message vectors there are; 0: a line */
 } VirtioBusClass;
 
 static inline UNUSED VirtioBus *virtio_bus_cast(void *obj)
@@ -93,6 +93,7 @@ MUST_CHECK bool virtio_force_ioeventfd(VirtioDevice *vdev, Error **errp);
 void virtio_unforce_ioeventfd(VirtioDevice *vdev);
 EventNotifier *virtio_queue_host_notifier(VirtioDevice *vdev, unsigned index);
 EventNotifier *virtio_queue_guest_notifier(VirtioDevice *vdev, unsigned index);
+Virtqueue *virtqueue_of_guest_notifier(EventNotifier *n);
 /* Make or free the guest notifiers of queues 0 … n - 1 and of the configuration, and let interrupts
  * go through them (the transport watches them). */
 MUST_CHECK bool virtio_guest_notifiers_init(VirtioDevice *vdev, unsigned n, Error **errp);

@@ -99,14 +99,22 @@ static bool virtio_post_load(void *opaque, int version, Error **errp)
                   vdev->name, vdev->guest_features & ~vdev->host_features, vdev->host_features);
         return false;
     }
+    /* Features decide which queues there are; the sizes that the driver chose stay. */
+    if (k->set_features) {
+        g_autofree uint32_t *sizes = g_new(uint32_t, vdev->queue_count);
+        for (unsigned i = 0; i < vdev->queue_count; i++) {
+            sizes[i] = vdev->queues[i].size;
+        }
+        k->set_features(vdev, vdev->guest_features);
+        for (unsigned i = 0; i < vdev->queue_count; i++) {
+            vdev->queues[i].size = sizes[i];
+        }
+    }
     bool packed = virtio_has_feature(vdev, VIRTIO_F_RING_PACKED);
     for (unsigned i = 0; i < vdev->queue_count; i++) {
         if (!queue_check(&vdev->queues[i], packed, errp)) {
             return false;
         }
-    }
-    if (k->set_features) {
-        k->set_features(vdev, vdev->guest_features);
     }
     for (unsigned i = 0; i < vdev->queue_count; i++) {
         Virtqueue *vq = &vdev->queues[i];
@@ -120,6 +128,10 @@ static bool virtio_post_load(void *opaque, int version, Error **errp)
             error_set(errp, "%s: the rings of queue %u do not lie in memory", vdev->name, i);
             return false;
         }
+    }
+    VirtioBusClass *t = virtio_transport(vdev);
+    if (t->device_loaded) {
+        t->device_loaded(virtio_proxy(vdev), vdev);
     }
     return true;
 }

@@ -188,12 +188,13 @@ void virtio_reset(VirtioDevice *vdev)
     vdev->config_vector = VIRTIO_NO_VECTOR;
     vdev->config_pending = false;
     __atomic_store_n(&vdev->isr, 0, __ATOMIC_SEQ_CST);
-    if (vdev->parent.parent_bus) {
-        /* Lowers the line. */
-        virtio_transport(vdev)->notify(virtio_proxy(vdev), VIRTIO_NO_VECTOR);
-    }
     for (unsigned i = 0; i < vdev->queue_count; i++) {
         virtqueue_clear(&vdev->queues[i]);
+    }
+    VirtioBusClass *t = virtio_transport(vdev);
+    t->notify(virtio_proxy(vdev), VIRTIO_NO_VECTOR); /* lowers the line */
+    if (t->device_reset) {
+        t->device_reset(virtio_proxy(vdev));
     }
     if (k->set_features) {
         k->set_features(vdev, 0);
@@ -289,7 +290,7 @@ void virtio_notify_config(VirtioDevice *vdev)
 void virtio_config_interrupt(VirtioDevice *vdev)
 {
     ASSERT_MACHINE_LOCKED();
-    __atomic_or_fetch(&vdev->isr, 3, __ATOMIC_SEQ_CST);
+    __atomic_or_fetch(&vdev->isr, 2, __ATOMIC_SEQ_CST);
     virtio_transport(vdev)->notify(virtio_proxy(vdev), vdev->config_vector);
 }
 
@@ -314,6 +315,17 @@ Virtqueue *virtio_add_queue(VirtioDevice *vdev, unsigned size, VirtioHandleOutpu
     virtqueue_init(vq, vdev, vdev->queue_count, size, handler);
     vdev->queue_count++;
     return vq;
+}
+
+void virtio_queue_set_max_size(VirtioDevice *vdev, unsigned index, unsigned size)
+{
+    Virtqueue *vq = &vdev->queues[index];
+    if (vq->max_size != size) {
+        vq->max_size = size;
+        if (!vq->enabled) {
+            vq->size = size;
+        }
+    }
 }
 
 void virtio_del_queue(VirtioDevice *vdev, unsigned index)
@@ -520,6 +532,11 @@ void virtio_queue_interrupt(VirtioDevice *vdev, unsigned index)
     virtio_transport(vdev)->notify(virtio_proxy(vdev), vdev->queues[index].vector);
 }
 
+Virtqueue *virtqueue_of_guest_notifier(EventNotifier *n)
+{
+    return CONTAINER_OF(n, Virtqueue, guest_notifier);
+}
+
 EventNotifier *virtio_queue_guest_notifier(VirtioDevice *vdev, unsigned index)
 {
     return &vdev->queues[index].guest_notifier;
@@ -567,6 +584,29 @@ static void virtio_host_notifier_rang(EventNotifier *n)
     Virtqueue *vq = CONTAINER_OF(n, Virtqueue, host_notifier);
     if (event_notifier_test_and_clear(n)) {
         virtqueue_run_handler(vq);
+    }
+}
+
+/* Watches belong to the thread that runs them. */
+static void virtio_watch_here(void *opaque)
+{
+    Virtqueue *vq = opaque;
+    event_notifier_watch(&vq->host_notifier, vq->loop, virtio_host_notifier_rang);
+}
+
+static void virtio_unwatch_here(void *opaque)
+{
+    Virtqueue *vq = opaque;
+    event_notifier_watch(&vq->host_notifier, vq->loop, NULL);
+}
+
+static void virtio_watch_doorbell(Virtqueue *vq, bool on)
+{
+    if (vq->loop) {
+        event_loop_call(vq->loop, on ? virtio_watch_here : virtio_unwatch_here, vq);
+    } else {
+        event_notifier_watch(&vq->host_notifier, event_loop_main(),
+                             on ? virtio_host_notifier_rang : NULL);
     }
 }
 
@@ -642,8 +682,7 @@ static bool virtio_try_start_ioeventfd(VirtioDevice *vdev, Error **errp)
     for (unsigned i = 0; i < vdev->queue_count; i++) {
         Virtqueue *vq = &vdev->queues[i];
         if (vq->host_notifier_ready && !vq->foreign) {
-            event_notifier_watch(&vq->host_notifier, vq->loop ? vq->loop : event_loop_main(),
-                                 virtio_host_notifier_rang);
+            virtio_watch_doorbell(vq, true);
         }
     }
     return true;
@@ -691,10 +730,7 @@ void virtio_stop_ioeventfd(VirtioDevice *vdev)
     for (unsigned i = 0; i < vdev->queue_count; i++) {
         Virtqueue *vq = &vdev->queues[i];
         if (vq->host_notifier_ready && !vq->foreign) {
-            event_notifier_watch(&vq->host_notifier, vq->loop ? vq->loop : event_loop_main(), NULL);
-            if (vq->loop) {
-                event_loop_call(vq->loop, NULL, NULL);
-            }
+            virtio_watch_doorbell(vq, false);
         }
     }
     if (k->ioeventfd_stop) {

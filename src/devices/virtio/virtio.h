@@ -148,6 +148,9 @@ void virtio_init(VirtioDevice *vdev, const char *name, uint16_t device_id, size_
 void virtio_finish(VirtioDevice *vdev);
 /* size: default and largest number of ring entries. The queue is the next index. */
 Virtqueue *virtio_add_queue(VirtioDevice *vdev, unsigned size, VirtioHandleOutput *handler);
+/* The largest number of entries a driver can choose, while the queue is not enabled; 0: to the
+ * driver there is no such queue. */
+void virtio_queue_set_max_size(VirtioDevice *vdev, unsigned index, unsigned size);
 /* The last queue goes away. */
 void virtio_del_queue(VirtioDevice *vdev, unsigned index);
 void virtio_set_config_len(VirtioDevice *vdev, size_t config_len);
