@@ -5,6 +5,7 @@
 #include "bus/device-internal.h"
 #include "bus/device.h"
 #include "bus/reset.h"
+#include "memory/memory.h"
 #include "object/property.h"
 
 #define TYPE_SYSTEM_BUS  "System"
@@ -231,8 +232,25 @@ static void bus_hold(Object *obj, ResetType type)
     }
 }
 
+/* Where a device's RAM belongs, for ids that are stable over migration: its place on the nearest bus
+ * that has addresses. */
+static char *bus_owner_path(Object *owner)
+{
+    Device *dev = (Device *)object_dynamic_cast(owner, TYPE_DEVICE);
+    while (dev && dev->parent_bus) {
+        BusClass *klass = bus_class_of(dev->parent_bus);
+        char *path = klass->device_path ? klass->device_path(dev) : NULL;
+        if (path) {
+            return path;
+        }
+        dev = dev->parent_bus->owner;
+    }
+    return NULL;
+}
+
 static void bus_class_init(ObjectClass *klass, const void *data)
 {
+    memory_set_owner_path(bus_owner_path);
     resettable_class_cast(klass)->hold = bus_hold;
 }
 

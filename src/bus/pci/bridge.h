@@ -31,7 +31,8 @@ typedef struct PciBridge {
     PciBus secondary;
     MemoryRegion memory, io; /* the secondary side's spaces */
     PciBridgeWindows windows;
-    const char *bus_name; /* borrowed; NULL: "<id>" if the device has one, else automatic */
+    const char *bus_name; /* borrowed; NULL: the device's id, or an automatic name */
+    bool windows_shown;
 } PciBridge;
 
 static inline UNUSED PciBridge *pci_bridge_cast(void *obj)
@@ -48,6 +49,7 @@ void pci_bridge_config_write(PciDevice *dev, uint32_t addr, uint32_t value, unsi
 /* The windows as the registers say: [base, limit]; base > limit: closed. */
 uint64_t pci_bridge_base(const PciDevice *bridge, uint8_t type);
 uint64_t pci_bridge_limit(const PciDevice *bridge, uint8_t type);
+extern const VmState pci_bridge_vmstate; /* the abstract type's, for derived ones */
 MUST_CHECK bool pci_bridge_add_ssvid(PciDevice *dev, uint8_t offset, uint16_t vendor,
                                      uint16_t subsystem, Error **errp);
 

@@ -60,9 +60,9 @@ struct PciDevice {
     /* Properties. */
     int32_t devfn; /* "addr"; -1: the first free slot */
     bool multifunction;
-    char *romfile;    /* NULL: the class's; "" : none */
-    uint32_t romsize; /* bytes; UINT32_MAX: as the file needs */
-    OnOffAuto rombar;
+    char *romfile;       /* NULL: the class's; "" : none */
+    uint32_t romsize;    /* bytes; UINT32_MAX: as the file needs */
+    int32_t rombar;      /* 1: show a ROM, 0: don't, -1: if there is a file */
     uint32_t acpi_index; /* 0: none */
     char *failover_pair_id;
     bool lnksta_dllla; /* x-pcie-lnksta-dllla */
@@ -99,6 +99,8 @@ struct PciDevice {
     bool flr_running;
     /* Instead of a write to memory: who takes messages (an irqchip in the kernel). */
     void (*msi_trigger)(PciDevice *dev, uint64_t address, uint32_t data);
+    uint8_t *config_before; /* private: while a stream is loaded */
+    Irq *irq;               /* private: pci_allocate_irq() */
 };
 
 struct PciDeviceClass {
@@ -147,7 +149,7 @@ struct PciBus {
     MemoryRegion *io;
     uint8_t devfn_min;       /* first to be given automatically */
     uint32_t reserved_slots; /* bit n: slot n can't be used */
-    uint8_t slots_max; /* slots that exist (1 behind a port without ARI forwarding counts all) */
+    uint8_t slots_max;       /* those that are given automatically; 0: all */
     bool is_root;
     uint8_t root_number;   /* bus number of a root bus */
     const PciRootOps *ops; /* root buses */
