@@ -283,6 +283,8 @@ def define_record(w, t):
         rest += f', .rest_offset = offsetof({t.name}, rest)'
         if t.opened.by:
             rest += f', .rest_by = {quote(t.opened.by)}, .rest_of = {quote(t.opened.of)}'
+        if t.opened.unlisted:
+            rest += ', .rest_unlisted = true'
     if t.implied:
         rest += f', .implied = {quote(t.implied)}'
     if isinstance(t, Union):

@@ -202,6 +202,7 @@ class Open:
 
     def __init__(self, where, by=None, of=None):
         self.where, self.by, self.of = where, by, of
+        self.unlisted = False
 
 
 class Branch:

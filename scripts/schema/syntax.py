@@ -214,6 +214,7 @@ class Parser:
                     opened.by = self.word('a member')
                     self.expect('of')
                     opened.of = self.word('an object type')
+                    opened.unlisted = bool(self.accept('unlisted'))
                 self.accept(',')
                 continue
             name = self.word('a member')

@@ -108,6 +108,7 @@ struct ValueType {
             /* An open record whose further keys are the properties of the object type that the
              * member rest_by names, one below the type rest_of; NULL: not so. */
             const char *rest_by, *rest_of;
+            bool rest_unlisted; /* too many for introspection to list */
             /* VALUE_UNION: the enum field that selects, and per enum value a record (or NULL) whose
              * struct lies at variant_offset. */
             const Field *discriminator;

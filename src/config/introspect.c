@@ -216,7 +216,7 @@ static void emit_open(Introspection *in, const ValueType *type)
 
 static void emit_record(Introspection *in, const ValueType *type)
 {
-    if (type->record.rest_by) {
+    if (type->record.rest_by && !type->record.rest_unlisted) {
         emit_open(in, type);
         return;
     }
