@@ -22,13 +22,13 @@
 #include "event/lock.h"
 #include "memory/ram.h"
 
-#define AREA       UINT64_C(0x10000000)
-#define AREA_BYTES (256 * KiB)
-#define CODE       (AREA + 0)
-#define CODE_BYTES (64 * KiB)
-#define DATA       (AREA + 128 * KiB)
-#define DATA_BYTES (8 * KiB)
-#define STACK      (AREA + 192 * KiB)
+#define AREA        UINT64_C(0x10000000)
+#define AREA_BYTES  (256 * KiB)
+#define CODE        (AREA + 0)
+#define CODE_BYTES  (64 * KiB)
+#define DATA        (AREA + 128 * KiB)
+#define DATA_BYTES  (8 * KiB)
+#define STACK       (AREA + 192 * KiB)
 #define STACK_BYTES (8 * KiB)
 
 #define XSAVE_USED 832 /* legacy, header, AVX */
@@ -156,8 +156,9 @@ static Machine *machine_new(void)
     void *area = mmap((void *)AREA, AREA_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     g_assert_true(area == (void *)AREA);
-    RamBlockSpec spec = { .id = "area", .host = area, .size = AREA_BYTES, .page_size = 4096,
-                          .fd = -1, .shared = true };
+    RamBlockSpec spec = {
+        .id = "area", .host = area, .size = AREA_BYTES, .page_size = 4096, .fd = -1, .shared = true
+    };
     m->ram = ram_block_wrap(&spec, &error_abort);
     m->jit = jit_create(&error_abort);
     JitRam r = { .phys = AREA, .size = AREA_BYTES, .host = area, .block = m->ram };
@@ -210,7 +211,7 @@ static bool excluded(const JitInsn *in)
     case ZYDIS_MNEMONIC_PTWRITE:
     case ZYDIS_MNEMONIC_RDSSPD:
     case ZYDIS_MNEMONIC_RDSSPQ:
-    case ZYDIS_MNEMONIC_NOP: /* some forms are undefined to some CPUs */
+    case ZYDIS_MNEMONIC_NOP:  /* some forms are undefined to some CPUs */
     case ZYDIS_MNEMONIC_XLAT: /* its address isn't steered */
         return true;
     case ZYDIS_MNEMONIC_ENTER:
@@ -328,7 +329,8 @@ static void string_registers(const JitInsn *in, State *st)
         st->gpr[X86_RSI] |= rnd() << 32;
         st->gpr[X86_RDI] |= rnd() << 32;
     }
-    if (in->i.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) {
+    if (in->i.attributes &
+        (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) {
         st->gpr[X86_RCX] = rnd() % 80;
         if (rnd() % 2) { /* something for SCAS and CMPS to find */
             memset(st->data, (int)(uint8_t)st->gpr[X86_RAX], DATA_BYTES);

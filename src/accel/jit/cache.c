@@ -190,8 +190,8 @@ static unsigned block_hash(const uint8_t *source, uint32_t mode, uint8_t variant
 JitBlock *jit_find_block(const Jit *jit, const uint8_t *source, const uint8_t *source2,
                          uint32_t mode, uint8_t variant)
 {
-    JitBlock *b = __atomic_load_n(&jit->blocks[block_hash(source, mode, variant)],
-                                  __ATOMIC_ACQUIRE);
+    JitBlock *b =
+        __atomic_load_n(&jit->blocks[block_hash(source, mode, variant)], __ATOMIC_ACQUIRE);
     for (; b; b = b->hash_next) {
         if (b->source == source && b->mode == mode && b->variant == variant && b->valid) {
             return b;
@@ -320,8 +320,7 @@ static void drop_from_page(JitPage *p, JitBlock *b)
     }
 }
 
-static bool invalidate_in_page(Jit *jit, const uint8_t *page, uint64_t from, uint64_t to,
-                               bool *any)
+static bool invalidate_in_page(Jit *jit, const uint8_t *page, uint64_t from, uint64_t to, bool *any)
 {
     JitPage *p = jit_find_page(jit, page);
     if (!p) {

@@ -69,8 +69,8 @@ static bool flags_maybe_kept(const JitInsn *in)
                in->i.operand_width < 32; /* counts beyond the width */
     }
     default:
-        return (in->i.attributes & (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE |
-                                    ZYDIS_ATTRIB_HAS_REPNE)) != 0;
+        return (in->i.attributes &
+                (ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE)) != 0;
     }
 }
 
@@ -94,8 +94,7 @@ bool jit_decode(uint32_t mode, const uint8_t *bytes, unsigned len, JitInsn *in, 
     const ZydisAccessedFlags *f = in->i.cpu_flags;
     if (f) {
         in->flags_read = f->tested & X86_ARITH_FLAGS;
-        in->flags_written =
-            (f->modified | f->set_0 | f->set_1 | f->undefined) & X86_ARITH_FLAGS;
+        in->flags_written = (f->modified | f->set_0 | f->set_1 | f->undefined) & X86_ARITH_FLAGS;
         if (flags_maybe_kept(in)) {
             in->flags_written = 0;
         }

@@ -12,7 +12,7 @@ typedef struct JitInsn {
     ZydisDecodedInstruction i;
     ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
     const uint8_t *bytes;
-    uint16_t offset; /* in the page */
+    uint16_t offset;                    /* in the page */
     uint16_t flags_read, flags_written; /* arithmetic flags; written: for certain */
     uint16_t live_in, live_out;
     int8_t mem; /* index of the explicit memory operand; -1 none */

@@ -34,10 +34,10 @@ typedef struct Enc {
     uint8_t pfx66, rep, lock; /* 66; F2 or F3; F0 */
     uint8_t map;              /* 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A */
     uint8_t op;
-    uint8_t reg;      /* register or opcode extension */
-    uint8_t rm;       /* register when !mem */
-    bool w;           /* REX.W or VEX.W */
-    bool byte_reg;    /* reg is a byte register with a low-byte meaning: REX for 4..7 */
+    uint8_t reg;   /* register or opcode extension */
+    uint8_t rm;    /* register when !mem */
+    bool w;        /* REX.W or VEX.W */
+    bool byte_reg; /* reg is a byte register with a low-byte meaning: REX for 4..7 */
     bool byte_rm;
     bool has_modrm;
     bool vex;
@@ -85,25 +85,45 @@ static inline Mem mem_at(int base, int32_t disp)
 
 static inline void emit_rr(Emit *e, unsigned size, uint8_t op, int reg, int rm)
 {
-    emit_enc(e, &(Enc){ .pfx66 = size == 2, .op = op, .reg = (uint8_t)reg, .rm = (uint8_t)rm,
-                        .w = size == 8, .has_modrm = true, .byte_reg = size == 1,
+    emit_enc(e, &(Enc){ .pfx66 = size == 2,
+                        .op = op,
+                        .reg = (uint8_t)reg,
+                        .rm = (uint8_t)rm,
+                        .w = size == 8,
+                        .has_modrm = true,
+                        .byte_reg = size == 1,
                         .byte_rm = size == 1 });
 }
 static inline void emit_rm(Emit *e, unsigned size, uint8_t op, int reg, Mem m)
 {
-    emit_enc(e, &(Enc){ .pfx66 = size == 2, .op = op, .reg = (uint8_t)reg, .w = size == 8,
-                        .has_modrm = true, .byte_reg = size == 1, .mem = true, .m = m });
+    emit_enc(e, &(Enc){ .pfx66 = size == 2,
+                        .op = op,
+                        .reg = (uint8_t)reg,
+                        .w = size == 8,
+                        .has_modrm = true,
+                        .byte_reg = size == 1,
+                        .mem = true,
+                        .m = m });
 }
 /* Two-byte opcodes 0F xx. */
 static inline void emit_rr_0f(Emit *e, unsigned size, uint8_t op, int reg, int rm)
 {
-    emit_enc(e, &(Enc){ .map = 1, .op = op, .reg = (uint8_t)reg, .rm = (uint8_t)rm,
-                        .w = size == 8, .has_modrm = true });
+    emit_enc(e, &(Enc){ .map = 1,
+                        .op = op,
+                        .reg = (uint8_t)reg,
+                        .rm = (uint8_t)rm,
+                        .w = size == 8,
+                        .has_modrm = true });
 }
 static inline void emit_rm_0f(Emit *e, unsigned size, uint8_t op, int reg, Mem m)
 {
-    emit_enc(e, &(Enc){ .map = 1, .op = op, .reg = (uint8_t)reg, .w = size == 8,
-                        .has_modrm = true, .mem = true, .m = m });
+    emit_enc(e, &(Enc){ .map = 1,
+                        .op = op,
+                        .reg = (uint8_t)reg,
+                        .w = size == 8,
+                        .has_modrm = true,
+                        .mem = true,
+                        .m = m });
 }
 
 static inline void emit_mov_rr(Emit *e, unsigned size, int dst, int src)
@@ -124,8 +144,12 @@ static inline void emit_lea(Emit *e, unsigned size, int dst, Mem m)
 }
 static inline void emit_movzx_rr8(Emit *e, int dst, int src)
 {
-    emit_enc(e, &(Enc){ .map = 1, .op = 0xb6, .reg = (uint8_t)dst, .rm = (uint8_t)src,
-                        .has_modrm = true, .byte_rm = true });
+    emit_enc(e, &(Enc){ .map = 1,
+                        .op = 0xb6,
+                        .reg = (uint8_t)dst,
+                        .rm = (uint8_t)src,
+                        .has_modrm = true,
+                        .byte_rm = true });
 }
 static inline void emit_movzx_rr16(Emit *e, int dst, int src)
 {
@@ -183,8 +207,15 @@ static inline void emit_mov_ri(Emit *e, int dst, uint64_t v)
 /* BMI2: dst = src rotated right by n; leaves the flags alone. */
 static inline void emit_rorx(Emit *e, int dst, int src, uint8_t n)
 {
-    emit_enc(e, &(Enc){ .vex = true, .map = 3, .vex_pp = 3, .w = true, .op = 0xf0,
-                        .reg = (uint8_t)dst, .rm = (uint8_t)src, .has_modrm = true, .imm = &n,
+    emit_enc(e, &(Enc){ .vex = true,
+                        .map = 3,
+                        .vex_pp = 3,
+                        .w = true,
+                        .op = 0xf0,
+                        .reg = (uint8_t)dst,
+                        .rm = (uint8_t)src,
+                        .has_modrm = true,
+                        .imm = &n,
                         .imm_len = 1 });
 }
 

@@ -156,13 +156,17 @@ static const uint8_t *enter_at(JitCpu *j, const JitBlock *b, uint64_t linear)
     return b->indirect;
 }
 
+static unsigned jump_index(uint64_t rip)
+{
+    return (uint32_t)rip * JIT_JUMP_HASH >> (32 - JIT_JUMP_BITS);
+}
+
 static void remember_jump(JitCpu *j, const JitBlock *b)
 {
     uint64_t rip = j->state->rip;
-    unsigned i = (unsigned)((rip >> 6 ^ rip) >> 4) & (JIT_JUMP_SIZE - 1);
-    uint64_t key = j->jump_key;
-    if (key != JIT_KEY_POISON && !j->code_gone) {
-        j->jumps[i].tag = rip ^ key;
+    unsigned i = jump_index(rip);
+    if (jit_may_remember(j, rip)) {
+        j->jumps[i].tag = rip ^ j->jump_key;
         j->jumps[i].code = b->indirect;
     }
 }
@@ -186,6 +190,13 @@ static const uint8_t *go_on(JitCpu *j)
         return j->jit->stubs.leave;
     }
     uint64_t linear = jit_linear_rip(s);
+    const JitJump *jump = &j->jumps[jump_index(s->rip)];
+    if (jump->tag == (s->rip ^ j->jump_key) && j->jump_key != JIT_KEY_POISON) {
+        set_rip_base(j, linear);
+        j->tmp = jit_flags_rax(s);
+        jit_unpark(j);
+        return jump->code;
+    }
     JitBlock *b = look_up(j, linear, JIT_VARIANT_FAST);
     if (!b) {
         return j->jit->stubs.leave;
@@ -426,10 +437,10 @@ static uint64_t host_xcr0(void)
     return (uint64_t)hi << 32 | lo;
 }
 
-static uint64_t host_features(uint32_t leaf, uint32_t *ebx, uint32_t *ecx)
+static uint32_t host_features(uint32_t leaf, uint32_t subleaf, uint32_t *ebx, uint32_t *ecx)
 {
     uint32_t a, b, c, d;
-    __asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(leaf), "c"(0));
+    __asm__ volatile("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(leaf), "c"(subleaf));
     *ebx = b;
     *ecx = c;
     return a;
@@ -438,8 +449,8 @@ static uint64_t host_features(uint32_t leaf, uint32_t *ebx, uint32_t *ecx)
 Jit *jit_create(Error **errp)
 {
     uint32_t b1, c1, b7, c7;
-    host_features(1, &b1, &c1);
-    host_features(7, &b7, &c7);
+    host_features(1, 0, &b1, &c1);
+    host_features(7, 0, &b7, &c7);
     if (!(c1 >> 27 & 1)) {
         error_set(errp, "accelerator 'jit': the host has no XSAVE");
         return NULL;
@@ -451,6 +462,7 @@ Jit *jit_create(Error **errp)
     Jit *jit = g_new0(Jit, 1);
     pthread_mutex_init(&jit->lock, NULL);
     jit->host_bmi2 = b7 >> 8 & 1;
+    jit->host_xsavec = host_features(0xd, 1, &b1, &c1) >> 1 & 1;
     /* x87, SSE, AVX; AVX-512 where the host has it */
     jit->xsave_mask = host_xcr0() & 0xe7;
     jit->ram = g_new0(JitRamMap, 1);

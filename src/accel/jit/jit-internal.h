@@ -21,30 +21,30 @@ typedef struct JitOp JitOp;
 
 /* --- Counters: one list, printed by `info jit` --- */
 
-#define JIT_COUNTERS(X) \
-    X(blocks, "blocks translated") \
-    X(insns, "guest instructions translated") \
-    X(careful, "careful single-instruction blocks") \
-    X(chains, "direct jumps chained") \
+#define JIT_COUNTERS(X)                                               \
+    X(blocks, "blocks translated")                                    \
+    X(insns, "guest instructions translated")                         \
+    X(careful, "careful single-instruction blocks")                   \
+    X(chains, "direct jumps chained")                                 \
     X(invalidated, "blocks discarded because their code was written") \
-    X(cache_flushes, "code cache emptied because it was full") \
-    X(resolves, "memory accesses resolved out of line") \
-    X(tlb_fills, "TLB entries filled") \
-    X(tlb_victims, "TLB entries taken back from the victim table") \
-    X(mmio_loads, "device loads") \
-    X(mmio_stores, "device stores") \
-    X(crossings, "accesses across a page end") \
-    X(code_writes, "writes to pages that hold translated code") \
-    X(flush_pages, "TLB flushes of one page") \
-    X(flush_spaces, "TLB flushes of one address space") \
-    X(flush_all, "TLB flushes of everything") \
-    X(space_switches, "address space switches") \
-    X(ops, "instructions run by helpers") \
-    X(dispatches, "jump cache misses") \
-    X(exits, "returns to the main loop") \
-    X(exceptions, "exceptions delivered") \
-    X(signals, "host signals turned into exceptions") \
-    X(kicks, "kicks received") \
+    X(cache_flushes, "code cache emptied because it was full")        \
+    X(resolves, "memory accesses resolved out of line")               \
+    X(tlb_fills, "TLB entries filled")                                \
+    X(tlb_victims, "TLB entries taken back from the victim table")    \
+    X(mmio_loads, "device loads")                                     \
+    X(mmio_stores, "device stores")                                   \
+    X(crossings, "accesses across a page end")                        \
+    X(code_writes, "writes to pages that hold translated code")       \
+    X(flush_pages, "TLB flushes of one page")                         \
+    X(flush_spaces, "TLB flushes of one address space")               \
+    X(flush_all, "TLB flushes of everything")                         \
+    X(space_switches, "address space switches")                       \
+    X(ops, "instructions run by helpers")                             \
+    X(dispatches, "jump cache misses")                                \
+    X(exits, "returns to the main loop")                              \
+    X(exceptions, "exceptions delivered")                             \
+    X(signals, "host signals turned into exceptions")                 \
+    X(kicks, "kicks received")                                        \
     X(fpu_parks, "vector states saved")
 
 typedef struct JitCounters {
@@ -59,7 +59,7 @@ typedef struct JitCounters {
  * the address and compares the result with the page's end. Only the vCPU's thread writes. */
 typedef struct JitTlbEntry {
     uint64_t rtag, wtag;
-    uint8_t *host;  /* of the page's first byte */
+    uint8_t *host; /* of the page's first byte */
     uint64_t global;
 } JitTlbEntry;
 /* For entry n: a page that belongs to another entry, so that no address matches. */
@@ -81,6 +81,7 @@ typedef struct JitSpace {
     JitFetch fetch[JIT_FETCH_SIZE];
     unsigned victim_next[JIT_TLB_TABLES];
     unsigned used[JIT_TLB_TABLES]; /* fills since the last flush; 0: nothing to flush */
+    uint16_t filled[JIT_TLB_TABLES][JIT_TLB_FILLS]; /* where the first of them went */
     unsigned pcid;
     bool valid;
     bool stale_code; /* write tags may point to pages that hold code by now */
@@ -108,7 +109,7 @@ struct JitCpu {
     uint64_t jump_key; /* JIT_KEY_POISON makes every jump cache lookup miss */
     X86State *state;
     uint64_t fs_base, gs_base; /* copies of state.seg[] */
-    const void *poll; /* read at back edges; points to nowhere when the CPU is kicked */
+    const void *poll;          /* read at back edges; points to nowhere when the CPU is kicked */
     uint64_t tmp, tmp2;
     uint32_t kick; /* atomic */
     bool fpu_live; /* x87 and vector state are the guest's, in registers; state.xsave is stale */
@@ -131,16 +132,17 @@ struct JitCpu {
     void *loop_env[5]; /* __builtin_setjmp of the loop */
     JitSpace spaces[JIT_SPACES];
     uint64_t use_clock;
-    uint32_t next_generation; /* 12 bits */
-    uint32_t modes[16];       /* numbered for jump keys */
+    uint32_t next_generation;   /* 12 bits */
+    uint32_t kernel_generation; /* of code in global pages that supervisors run; 0: none yet */
+    uint32_t modes[16];         /* numbered for jump keys */
     unsigned n_modes;
-    uint32_t key_mode;        /* that jump_key was made for */
-    bool ram_gone; /* atomic: the memory map changed: host pointers are stale */
-    uint32_t poll_word; /* what poll points to while nothing is wanted */
-    bool careful_next;  /* run one instruction in its careful form */
+    uint32_t key_mode;      /* that jump_key was made for */
+    bool ram_gone;          /* atomic: the memory map changed: host pointers are stale */
+    uint32_t poll_word;     /* what poll points to while nothing is wanted */
+    bool careful_next;      /* run one instruction in its careful form */
     bool stop_at_exception; /* leave jit_run() with it recorded instead of delivering it */
-    bool signal_exit;   /* left through stubs.exit: tmp2 holds the flags */
-    bool code_gone;     /* atomic: blocks were discarded: the jump cache is stale */
+    bool signal_exit;       /* left through stubs.exit: tmp2 holds the flags */
+    bool code_gone;         /* atomic: blocks were discarded: the jump cache is stale */
     JitCounters counters;
     uint8_t *stack_bottom; /* of the mapping that holds stack and this */
     size_t mapping_bytes;
@@ -170,7 +172,7 @@ typedef struct JitMapEntry {
 } JitMapEntry;
 
 struct JitBlock {
-    const uint8_t *source; /* host address of the first guest byte */
+    const uint8_t *source;  /* host address of the first guest byte */
     const uint8_t *source2; /* of the next page, if the one instruction lies in both; else NULL */
     uint32_t mode;
     uint8_t variant;
@@ -180,7 +182,7 @@ struct JitBlock {
     /* Bytes beyond that decided which flags are dead: [look_start, look_end) page offsets. */
     uint16_t look_start[2], look_end[2];
     uint8_t n_exits, n_map;
-    uint16_t flags_in; /* arithmetic flags it may read before it writes them */
+    uint16_t flags_in;       /* arithmetic flags it may read before it writes them */
     const uint8_t *code;     /* flags in host flags */
     const uint8_t *indirect; /* flags in RAX as LAHF, SETO AL leave them */
     uint32_t code_bytes;
@@ -221,16 +223,16 @@ typedef struct JitRamMap {
 
 /* The runtime's own code, made at start: see stubs.c. */
 typedef struct JitStubs {
-    const uint8_t *enter;    /* C function: see JitEnterFn */
-    const uint8_t *exit;     /* from code: guest registers in place, back to the loop */
-    const uint8_t *leave;    /* from helpers: state is saved already, back to the loop */
-    const uint8_t *resume;   /* from helpers: load registers, go on at RAX */
-    const uint8_t *resolve;  /* R11: linear address -> host pointer; R10: info */
+    const uint8_t *enter;       /* C function: see JitEnterFn */
+    const uint8_t *exit;        /* from code: guest registers in place, back to the loop */
+    const uint8_t *leave;       /* from helpers: state is saved already, back to the loop */
+    const uint8_t *resume;      /* from helpers: load registers, go on at RAX */
+    const uint8_t *resolve;     /* R11: linear address -> host pointer; R10: info */
     const uint8_t *resolve_seg; /* the same for an offset in a segment */
-    const uint8_t *commit;   /* careful variant, behind a write */
-    const uint8_t *op;       /* R10: JitOp, R11: operand address */
-    const uint8_t *dispatch; /* R11: rip, RAX: flags */
-    const uint8_t *chain;    /* R10: JitExit */
+    const uint8_t *commit;      /* careful variant, behind a write */
+    const uint8_t *op;          /* R10: JitOp, R11: operand address */
+    const uint8_t *dispatch;    /* R11: rip, RAX: flags */
+    const uint8_t *chain;       /* R10: JitExit */
 } JitStubs;
 
 struct Jit {
@@ -238,22 +240,22 @@ struct Jit {
     int fd;
     uint8_t *rw, *rx; /* the two mappings of the code cache */
     size_t bytes;
-    uint8_t *hot, *hot_start, *hot_end;    /* writable alias */
+    uint8_t *hot, *hot_start, *hot_end; /* writable alias */
     uint8_t *cold, *cold_start, *cold_end;
     JitStubs stubs;
     JitBlock *blocks[1u << JIT_BLOCK_HASH_BITS];
     JitPage *pages[1u << JIT_PAGE_HASH_BITS];
-    GPtrArray *by_code; /* JitBlock in order of code address, owned */
+    GPtrArray *by_code;     /* JitBlock in order of code address, owned */
     struct JitArena *arena; /* JitOp and the parts of blocks */
-    unsigned code_epoch; /* atomic: grows when a page begins to hold code */
-    JitRamMap *ram;      /* atomic: replaced as a whole */
-    JitRamMap *ram_next; /* being built by the listener; machine lock */
+    unsigned code_epoch;    /* atomic: grows when a page begins to hold code */
+    JitRamMap *ram;         /* atomic: replaced as a whole */
+    JitRamMap *ram_next;    /* being built by the listener; machine lock */
     bool ram_changed;
-    GPtrArray *ram_old;  /* replaced maps, owned: readers may still look */
+    GPtrArray *ram_old; /* replaced maps, owned: readers may still look */
     MemoryListener listener;
     bool listening;
     FILE *perf_file; /* NULL: no perf map */
-    bool host_bmi2;
+    bool host_bmi2, host_xsavec;
     uint64_t xsave_mask;
     GPtrArray *cpus; /* JitCpu */
 };
@@ -275,8 +277,8 @@ struct JitOp {
     uint8_t seg;
     uint8_t rep; /* 0, F2, F3 */
     uint8_t kind;
-    bool ends;     /* the block ends here: the next instruction is found by state.rip */
-    bool sets_rip; /* fn sets state.rip itself */
+    bool ends;          /* the block ends here: the next instruction is found by state.rip */
+    bool sets_rip;      /* fn sets state.rip itself */
     uint8_t flags_form; /* JIT_FLAGS_*: what RAX holds */
     uint64_t imm;
     const uint8_t *resume; /* code behind, for those that don't end the block */
@@ -286,12 +288,12 @@ struct JitOp {
 enum { JIT_FLAGS_NONE, JIT_FLAGS_CARRY, JIT_FLAGS_LAHF, JIT_FLAGS_ALL };
 
 /* R10 of the resolve stubs. */
-#define JIT_INFO_OFFSET     0x1fffu     /* page offset of the instruction */
-#define JIT_INFO_SIZE_SHIFT 13          /* 13 bits: bytes */
+#define JIT_INFO_OFFSET     0x1fffu /* page offset of the instruction */
+#define JIT_INFO_SIZE_SHIFT 13      /* 13 bits: bytes */
 #define JIT_INFO_WRITE      (1u << 26)
-#define JIT_INFO_READ       (1u << 27)  /* both: read-modify-write */
+#define JIT_INFO_READ       (1u << 27) /* both: read-modify-write */
 #define JIT_INFO_CAREFUL    (1u << 28)
-#define JIT_INFO_FORM_SHIFT 29          /* JIT_FLAGS_*, two bits */
+#define JIT_INFO_FORM_SHIFT 29 /* JIT_FLAGS_*, two bits */
 /* and of resolve_seg, above: */
 #define JIT_INFO_SEG_SHIFT 32
 
@@ -365,6 +367,7 @@ const uint8_t *jit_fetch(JitCpu *j, uint64_t linear);
 uint8_t *jit_span(JitCpu *j, uint64_t linear, bool write, unsigned size);
 const JitRam *jit_ram_find(const Jit *jit, uint64_t phys);
 uint8_t *jit_probe(X86Cpu *cpu, uint64_t linear, unsigned access);
+bool jit_may_remember(const JitCpu *j, uint64_t linear);
 void jit_drop_write_tags(JitCpu *j, const uint8_t *host);
 
 /* --- exec.c --- */

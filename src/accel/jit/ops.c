@@ -98,10 +98,10 @@ static uint64_t peek(JitCpu *j, uint64_t offset, unsigned size)
 
 /* --- Flags --- */
 
-#define SIMPLE_OP(name, call) \
+#define SIMPLE_OP(name, call)                                      \
     static void op_##name(JitCpu *j, const JitOp *op, uint64_t ea) \
-    { \
-        call(j->cpu); \
+    {                                                              \
+        call(j->cpu);                                              \
     }
 SIMPLE_OP(cli, x86_cli)
 SIMPLE_OP(sti, x86_sti)
@@ -421,8 +421,9 @@ static void op_invpcid(JitCpu *j, const JitOp *op, uint64_t ea)
 
 static void op_in(JitCpu *j, const JitOp *op, uint64_t ea)
 {
-    unsigned port = op->rm_is_mem ? 0 : op->kind ? (uint16_t)j->state->gpr[X86_RDX]
-                                                 : (unsigned)op->imm;
+    unsigned port = op->rm_is_mem ? 0
+                    : op->kind    ? (uint16_t)j->state->gpr[X86_RDX]
+                                  : (unsigned)op->imm;
     set_gpr(j, X86_RAX, op->opsize, x86_in(j->cpu, port, op->opsize));
 }
 
@@ -475,13 +476,13 @@ static void op_enter(JitCpu *j, const JitOp *op, uint64_t ea)
                                 size, x86_access_cpl(j->state));
         }
         at = (at - size) & m;
-        x86_linear_store(j->cpu, x86_linear_address(j->cpu, X86_SS, at, size, X86_ACCESS_WRITE),
-                         v, size, access);
+        x86_linear_store(j->cpu, x86_linear_address(j->cpu, X86_SS, at, size, X86_ACCESS_WRITE), v,
+                         size, access);
     }
     /* the new top must be writable */
-    x86_linear_check(j->cpu, x86_linear_address(j->cpu, X86_SS, (at - room) & m, size,
-                                                X86_ACCESS_WRITE),
-                     1, access);
+    x86_linear_check(j->cpu,
+                     x86_linear_address(j->cpu, X86_SS, (at - room) & m, size, X86_ACCESS_WRITE), 1,
+                     access);
     set_gpr(j, X86_RBP, size, frame);
     set_sp(j, at - room);
 }
@@ -537,8 +538,7 @@ static void set_flags(JitCpu *j, uint64_t mask, uint64_t v)
 
 static uint64_t flags_of_byte(uint8_t v)
 {
-    return (v ? 0 : X86_ZF) | (v & 0x80 ? X86_SF : 0) |
-           (__builtin_popcount(v) & 1 ? 0 : X86_PF);
+    return (v ? 0 : X86_ZF) | (v & 0x80 ? X86_SF : 0) | (__builtin_popcount(v) & 1 ? 0 : X86_PF);
 }
 
 /* AAA and AAS; kind: 1 adds, -1 subtracts. SDM volume 2. */
@@ -844,8 +844,8 @@ static JitOpFn *mov_op(const JitInsn *in, JitOp *op)
 
 static JitOpFn *stack_seg_op(const JitInsn *in, JitOp *op)
 {
-    int seg = in->o[0].type == ZYDIS_OPERAND_TYPE_REGISTER ? jit_seg_number(in->o[0].reg.value)
-                                                           : -1;
+    int seg =
+        in->o[0].type == ZYDIS_OPERAND_TYPE_REGISTER ? jit_seg_number(in->o[0].reg.value) : -1;
     if (seg < 0) {
         return NULL;
     }

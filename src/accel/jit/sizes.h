@@ -5,13 +5,15 @@
 #define ACCEL_JIT_SIZES_H
 
 /*
- * Software TLB: entries of one table. The index comes from address bits 12..20. 512 pages cover
- * the 2 MiB that a kernel's or a program's inner loop touches; a table is 16 KiB, so that flushing
- * one costs a few hundred nanoseconds.
+ * Software TLB: entries of one table. The index comes from address bits 12..21. 1024 pages cover
+ * the 4 MiB that a kernel's or a program's inner loop touches; a table is 32 KiB.
  */
-#define JIT_TLB_BITS       9
+#define JIT_TLB_BITS       10
 #define JIT_TLB_SIZE       (1u << JIT_TLB_BITS)
 #define JIT_TLB_ENTRY_BITS 5 /* sizeof(JitTlbEntry) == 32: two a cache line, none straddles */
+
+/* Fills of a table that are written down, so that flushing a little used table needn't sweep it. */
+#define JIT_TLB_FILLS 128
 
 /* Victim entries per table: what was last thrown out of a slot, searched before walking. */
 #define JIT_VICTIM_SIZE 8
@@ -29,7 +31,10 @@
  * jump cache stale. */
 #define JIT_FETCH_GONE_BITS 4096
 
-/* Jump cache: entries, 16 bytes each. The index is made of rip bits 4..15, folded with 10..21. */
+/* Jump cache: entries, 16 bytes each. The index is the top of the low half of rip times a constant
+ * (the golden ratio): returns lie close together and functions are aligned, so plain bits of rip
+ * collide. */
+#define JIT_JUMP_HASH 0x9e3779b1u
 #define JIT_JUMP_BITS 12
 #define JIT_JUMP_SIZE (1u << JIT_JUMP_BITS)
 

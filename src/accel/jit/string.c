@@ -28,8 +28,8 @@ typedef struct Str {
 static void bump(Str *c, unsigned reg, int64_t by)
 {
     uint64_t v = c->s->gpr[reg] + (uint64_t)by;
-    c->s->gpr[reg] = c->amask == UINT16_MAX ? (c->s->gpr[reg] & ~c->amask) | (v & c->amask)
-                                            : v & c->amask;
+    c->s->gpr[reg] =
+        c->amask == UINT16_MAX ? (c->s->gpr[reg] & ~c->amask) | (v & c->amask) : v & c->amask;
 }
 
 static uint64_t source(const Str *c)
@@ -85,8 +85,8 @@ static void compare(const Str *c, uint64_t a, uint64_t b)
     __asm__("cmp %2, %1\n\tlahf\n\tseto %%al" : "=a"(rax) : "r"(a << shift), "r"(b << shift));
     jit_merge_flags(c->j, rax, JIT_FLAGS_ALL);
     uint64_t low = X86_AF | X86_PF;
-    uint64_t v = ((a ^ b ^ half) & 0x10 ? X86_AF : 0) |
-                 (__builtin_popcount((uint8_t)half) & 1 ? 0 : X86_PF);
+    uint64_t v =
+        ((a ^ b ^ half) & 0x10 ? X86_AF : 0) | (__builtin_popcount((uint8_t)half) & 1 ? 0 : X86_PF);
     c->s->rflags = (c->s->rflags & ~low) | v;
 }
 
@@ -157,20 +157,20 @@ static uint64_t room_in_page(uint64_t linear, unsigned size)
     return (4096 - (linear & 4095)) / size;
 }
 
-#define REP_BY_SIZE(prefix, insn, ...) \
-    switch (c->size) { \
-    case 1: \
+#define REP_BY_SIZE(prefix, insn, ...)                 \
+    switch (c->size) {                                 \
+    case 1:                                            \
         __asm__ volatile(prefix insn "b" __VA_ARGS__); \
-        break; \
-    case 2: \
+        break;                                         \
+    case 2:                                            \
         __asm__ volatile(prefix insn "w" __VA_ARGS__); \
-        break; \
-    case 4: \
+        break;                                         \
+    case 4:                                            \
         __asm__ volatile(prefix insn "l" __VA_ARGS__); \
-        break; \
-    default: \
+        break;                                         \
+    default:                                           \
         __asm__ volatile(prefix insn "q" __VA_ARGS__); \
-        break; \
+        break;                                         \
     }
 
 /* Up to `count` elements forwards within the pages; returns how many were done, 0: none can be. */
@@ -315,8 +315,7 @@ bool jit_string_op(const JitInsn *in, JitOp *op)
                                                                                     : 0;
         for (unsigned k = 0; k < in->i.operand_count; k++) {
             const ZydisDecodedOperand *o = &in->o[k];
-            if (o->type == ZYDIS_OPERAND_TYPE_MEMORY &&
-                jit_gpr_number(o->mem.base) == X86_RSI) {
+            if (o->type == ZYDIS_OPERAND_TYPE_MEMORY && jit_gpr_number(o->mem.base) == X86_RSI) {
                 int seg = jit_seg_number(o->mem.segment);
                 op->seg = (uint8_t)(seg < 0 ? X86_DS : seg);
             }

@@ -9,7 +9,7 @@
 
 /* RBX, R14 and R15 stand for guest RAX, RBX and RSP, because RAX is the scratch register that LAHF,
  * CMPXCHG and return values want, and host RSP is taken. */
-const int8_t jit_host_reg[16] = { RBX, RCX, RDX, R14,   R15,   RBP, RSI, RDI,
+const int8_t jit_host_reg[16] = { RBX, RCX, RDX,   R14,   R15, RBP, RSI,   RDI,
                                   R8,  R9,  NOREG, NOREG, R12, R13, NOREG, NOREG };
 
 Mem jit_slot(unsigned guest_reg)

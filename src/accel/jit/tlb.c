@@ -21,11 +21,18 @@ static void clear_jumps(JitCpu *j)
 {
     /* An empty entry's tag belongs to another entry, whatever the key. */
     for (unsigned i = 0; i < JIT_JUMP_SIZE; i++) {
-        j->jumps[i].tag = i == 0 ? 0x10 : 0;
+        j->jumps[i].tag = i == 0 ? 1 : 0;
     }
 }
 
-static void new_generation(JitCpu *j, JitSpace *s)
+/* Supervisors run code from global pages: where it is doesn't depend on the address space. What
+ * they run from others isn't entered into the jump cache (jit_may_remember). */
+static bool key_is_global(const X86State *s)
+{
+    return (s->mode & X86_MODE_CPL) != 3 && (s->cr4 & X86_CR4_PGE);
+}
+
+static void new_generation(JitCpu *j, uint32_t *generation)
 {
     if (j->next_generation == GENERATION_SKIP) {
         j->next_generation++;
@@ -36,8 +43,9 @@ static void new_generation(JitCpu *j, JitSpace *s)
         for (unsigned i = 0; i < JIT_SPACES; i++) {
             j->spaces[i].generation = 0;
         }
+        j->kernel_generation = 0;
     }
-    s->generation = j->next_generation++;
+    *generation = j->next_generation++;
 }
 
 static void forget_code(JitCpu *j)
@@ -45,6 +53,7 @@ static void forget_code(JitCpu *j)
     for (unsigned i = 0; i < JIT_SPACES; i++) {
         j->spaces[i].generation = 0;
     }
+    j->kernel_generation = 0;
 }
 
 static unsigned mode_number(JitCpu *j, uint32_t mode)
@@ -74,16 +83,25 @@ void jit_update_key(JitCpu *j)
     j->key_mode = mode;
     if (!(mode & (X86_MODE_TF | X86_MODE_DEBUG)) && jit_mode_flat_code(mode)) {
         unsigned n = mode_number(j, mode);
-        if (!j->space->generation) {
-            new_generation(j, j->space);
+        uint32_t *generation =
+            key_is_global(j->state) ? &j->kernel_generation : &j->space->generation;
+        if (!*generation) {
+            new_generation(j, generation);
         }
-        key = (uint64_t)(j->space->generation << 4 | n) << 48;
+        key = (uint64_t)(*generation << 4 | n) << 48;
     }
     __atomic_store_n(&j->jump_key, key, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&j->kick, __ATOMIC_SEQ_CST) ||
         __atomic_load_n(&j->code_gone, __ATOMIC_SEQ_CST)) {
         __atomic_store_n(&j->jump_key, JIT_KEY_POISON, __ATOMIC_SEQ_CST);
     }
+}
+
+bool jit_may_remember(const JitCpu *j, uint64_t linear)
+{
+    const JitFetch *f = &j->space->fetch[(linear >> 12) % JIT_FETCH_SIZE];
+    return j->jump_key != JIT_KEY_POISON && !j->code_gone &&
+           (!key_is_global(j->state) || (f->global && (f->tag ^ linear) >> 12 == 0));
 }
 
 /* --- Spaces --- */
@@ -112,9 +130,18 @@ static void clear_table(JitSpace *s, unsigned table, bool keep_global)
         return;
     }
     unsigned kept = 0;
-    for (unsigned n = 0; n < JIT_TLB_SIZE; n++) {
+    bool listed = s->used[table] <= JIT_TLB_FILLS;
+    unsigned count = listed ? s->used[table] : JIT_TLB_SIZE;
+    for (unsigned i = 0; i < count; i++) {
+        unsigned n = listed ? s->filled[table][i] : i;
         JitTlbEntry *e = &s->tables[table][n];
-        if (keep_global && e->global && e->rtag != JIT_TAG_NONE(n)) {
+        if (e->rtag == JIT_TAG_NONE(n) && e->wtag == JIT_TAG_NONE(n)) {
+            continue;
+        }
+        if (keep_global && e->global) {
+            if (kept < JIT_TLB_FILLS) {
+                s->filled[table][kept] = (uint16_t)n;
+            }
             kept++;
         } else {
             clear_entry(e, n);
@@ -124,7 +151,7 @@ static void clear_table(JitSpace *s, unsigned table, bool keep_global)
     s->used[table] = kept;
 }
 
-static void flush_space(JitSpace *s, bool keep_global)
+static void flush_space(JitCpu *j, JitSpace *s, bool keep_global)
 {
     for (unsigned table = 0; table < JIT_TLB_TABLES; table++) {
         clear_table(s, table, keep_global);
@@ -147,7 +174,7 @@ static void flush_space(JitSpace *s, bool keep_global)
 
 void jit_space_flush(JitCpu *j, JitSpace *s)
 {
-    flush_space(s, false);
+    flush_space(j, s, false);
     if (s == j->space) {
         jit_update_key(j);
     }
@@ -155,9 +182,10 @@ void jit_space_flush(JitCpu *j, JitSpace *s)
 
 void jit_tlb_flush_everything(JitCpu *j)
 {
+    j->kernel_generation = 0;
     for (unsigned i = 0; i < JIT_SPACES; i++) {
         if (j->spaces[i].valid) {
-            flush_space(&j->spaces[i], false);
+            flush_space(j, &j->spaces[i], false);
         }
     }
     jit_update_key(j);
@@ -168,10 +196,10 @@ void jit_tlb_init(JitCpu *j)
     for (unsigned i = 0; i < JIT_SPACES; i++) {
         JitSpace *s = &j->spaces[i];
         for (unsigned table = 0; table < JIT_TLB_TABLES; table++) {
-            s->used[table] = 1;
+            s->used[table] = UINT32_MAX; /* not listed: sweep */
             clear_victims(s, table);
         }
-        flush_space(s, false);
+        flush_space(j, s, false);
     }
     j->next_generation = GENERATION_FIRST;
     clear_jumps(j);
@@ -202,11 +230,11 @@ static void hook_switch_space(X86Cpu *cpu)
         }
     }
     if (!best->valid || best->pcid != pcid) {
-        flush_space(best, false);
+        flush_space(j, best, false);
         best->valid = true;
         best->pcid = pcid;
     } else if (best->stale_code) {
-        flush_space(best, false);
+        flush_space(j, best, false);
     }
     best->last_used = ++j->use_clock;
     if (j->space != best) {
@@ -225,7 +253,8 @@ static bool in_large(const JitSpace *s, uint64_t linear)
 static void flush_page_in(JitCpu *j, JitSpace *s, uint64_t page)
 {
     if (in_large(s, page)) {
-        flush_space(s, false);
+        j->kernel_generation = 0;
+        flush_space(j, s, false);
         return;
     }
     unsigned n = (unsigned)(page >> 12) & (JIT_TLB_SIZE - 1);
@@ -249,6 +278,7 @@ static void flush_page_in(JitCpu *j, JitSpace *s, uint64_t page)
     if ((f->tag & ~UINT64_C(4095)) == page || (s->fetch_gone[gone / 64] >> (gone % 64) & 1)) {
         f->tag = UINT64_MAX;
         s->generation = 0;
+        j->kernel_generation = 0;
     }
 }
 
@@ -261,7 +291,7 @@ static void hook_flush_page(X86Cpu *cpu, uint64_t linear)
             flush_page_in(j, &j->spaces[i], linear & ~UINT64_C(4095));
         }
     }
-    if (!j->space->generation) {
+    if (!j->space->generation || !j->kernel_generation) {
         jit_update_key(j);
     }
 }
@@ -275,7 +305,7 @@ static void hook_flush_page_pcid(X86Cpu *cpu, uint64_t linear, unsigned pcid)
             flush_page_in(j, &j->spaces[i], linear & ~UINT64_C(4095));
         }
     }
-    if (!j->space->generation) {
+    if (!j->space->generation || !j->kernel_generation) {
         jit_update_key(j);
     }
 }
@@ -286,7 +316,7 @@ static void hook_flush_pcid(X86Cpu *cpu, unsigned pcid)
     j->counters.flush_spaces++;
     for (unsigned i = 0; i < JIT_SPACES; i++) {
         if (j->spaces[i].valid && j->spaces[i].pcid == pcid) {
-            flush_space(&j->spaces[i], true);
+            flush_space(j, &j->spaces[i], true);
         }
     }
     jit_update_key(j);
@@ -296,9 +326,12 @@ static void hook_flush_all(X86Cpu *cpu, bool global_too)
 {
     JitCpu *j = cpu->parent.accel;
     j->counters.flush_all++;
+    if (global_too) {
+        j->kernel_generation = 0;
+    }
     for (unsigned i = 0; i < JIT_SPACES; i++) {
         if (j->spaces[i].valid) {
-            flush_space(&j->spaces[i], !global_too);
+            flush_space(j, &j->spaces[i], !global_too);
         }
     }
     jit_update_key(j);
@@ -333,8 +366,7 @@ void jit_drop_write_tags(JitCpu *j, const uint8_t *host)
             }
             for (unsigned n = 0; n < JIT_TLB_SIZE; n++) {
                 if (s->tables[table][n].host == host) {
-                    __atomic_store_n(&s->tables[table][n].wtag, JIT_TAG_NONE(n),
-                                     __ATOMIC_RELAXED);
+                    __atomic_store_n(&s->tables[table][n].wtag, JIT_TAG_NONE(n), __ATOMIC_RELAXED);
                 }
             }
             for (unsigned v = 0; v < JIT_VICTIM_SIZE; v++) {
@@ -511,6 +543,9 @@ static Plain fill(JitCpu *j, uint64_t linear, unsigned len, bool write, bool car
     e->global = t.global;
     e->rtag = t.rights & X86_RIGHT_READ ? page : JIT_TAG_NONE(n);
     e->wtag = may_write && (write || was_writable) ? page : JIT_TAG_NONE(n);
+    if (s->used[table] < JIT_TLB_FILLS) {
+        s->filled[table][s->used[table]] = (uint16_t)n;
+    }
     s->used[table]++;
     return (Plain){ .host = host, .phys = t.phys };
 }
@@ -685,9 +720,9 @@ uint64_t jit_resolve_entry(JitCpu *j, uint64_t linear, uint64_t info, uint64_t f
 uint64_t jit_resolve_seg_entry(JitCpu *j, uint64_t offset, uint64_t info, uint64_t flags)
 {
     begin(j, info, flags);
-    uint64_t linear = x86_linear_address(
-        j->cpu, (info >> JIT_INFO_SEG_SHIFT & 7) ^ X86_DS, offset,
-        info >> JIT_INFO_SIZE_SHIFT & 0x1fff, info & JIT_INFO_WRITE ? X86_ACCESS_WRITE : 0);
+    uint64_t linear = x86_linear_address(j->cpu, (info >> JIT_INFO_SEG_SHIFT & 7) ^ X86_DS, offset,
+                                         info >> JIT_INFO_SIZE_SHIFT & 0x1fff,
+                                         info & JIT_INFO_WRITE ? X86_ACCESS_WRITE : 0);
     uint8_t *host = jit_resolve(j, linear, (uint32_t)info);
     jit_unpark(j);
     return (uintptr_t)host;
@@ -704,9 +739,9 @@ uint8_t *jit_span(JitCpu *j, uint64_t linear, bool write, unsigned size)
 uint8_t *jit_probe(X86Cpu *cpu, uint64_t linear, unsigned access)
 {
     JitCpu *j = cpu->parent.accel;
-    unsigned table = access & X86_ACCESS_USER          ? JIT_TABLE_USER
+    unsigned table = access & X86_ACCESS_USER        ? JIT_TABLE_USER
                      : cpu->state.cr4 & X86_CR4_SMAP ? JIT_TABLE_KERNEL
-                                                       : JIT_TABLE_KERNEL_AC;
+                                                     : JIT_TABLE_KERNEL_AC;
     if (access & X86_ACCESS_FETCH) {
         return NULL;
     }

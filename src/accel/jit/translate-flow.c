@@ -64,15 +64,10 @@ void jit_emit_indirect(JitTranslator *t)
     }
     Mem tag = { .base = RSP, .index = T1, .disp = (int32_t)offsetof(JitCpu, jumps[0].tag) };
     Mem code = { .base = RSP, .index = T1, .disp = (int32_t)offsetof(JitCpu, jumps[0].code) };
-    int32_t mask = (JIT_JUMP_SIZE - 1) << 4;
-    if (t->jit->host_bmi2) {
-        emit_rorx(e, T1, T2, 6);
-    } else {
-        emit_mov_rr(e, 8, T1, T2);
-        emit_shift_ri(e, 8, 5, T1, 6);
-    }
-    emit_rr(e, 4, 0x33, T1, T2);
-    emit_alu_ri(e, 4, 4, T1, mask);
+    emit_rr(e, 4, 0x69, T1, T2); /* imul r10d, r11d, imm32 */
+    emit32(e, JIT_JUMP_HASH);
+    emit_shift_ri(e, 4, 5, T1, 32 - JIT_JUMP_BITS - 4);
+    emit_alu_ri(e, 4, 4, T1, (JIT_JUMP_SIZE - 1) << 4);
     emit_rm(e, 8, 0x33, T2, JIT_FIELD(jump_key));
     emit_rm(e, 8, 0x3b, T2, tag);
     uint8_t *miss = emit_jcc(e, CC_NE);
@@ -234,7 +229,10 @@ static void emit_loop(JitTranslator *t, JitInsn *in)
 /* Store register `value` (a host register, not the one that holds the address) below RSP. */
 static int push_check(JitTranslator *t, JitInsn *in, unsigned size, bool keep_flags)
 {
-    Access a = { .in = in, .ea = jit_ea_stack(t, -(int64_t)size), .size = size, .write = true,
+    Access a = { .in = in,
+                 .ea = jit_ea_stack(t, -(int64_t)size),
+                 .size = size,
+                 .write = true,
                  .keep_flags = keep_flags };
     return jit_emit_access(t, &a);
 }
@@ -267,6 +265,33 @@ static void emit_push(JitTranslator *t, JitInsn *in)
             emit_store(e, size, mem_at(p, 0), r);
         }
     }
+    jit_emit_commit(t);
+    add_rsp(t, -(int32_t)size);
+}
+
+/* PUSHF outside virtual-8086 mode: RFLAGS without RF and VM, the arithmetic flags from the host's.
+ */
+void jit_emit_pushf(JitTranslator *t, JitInsn *in)
+{
+    Emit *e = &t->hot;
+    unsigned size = stack_opsize(t, in);
+    unsigned form = jit_flags_form(in->live_out);
+    emit8(e, 0x9c); /* pushfq: below JitCpu */
+    emit8(e, 0x41);
+    emit8(e, 0x5b); /* pop r11 */
+    jit_emit_flags_save(e, form);
+    emit_alu_ri(e, 4, 4, T2, X86_ARITH_FLAGS);
+    emit_load(e, 8, T1, JIT_FIELD(state));
+    emit_load(e, 4, T1, mem_at(T1, (int32_t)offsetof(X86State, rflags)));
+    emit_alu_ri(e, 4, 4, T1, (int32_t) ~(X86_ARITH_FLAGS | X86_RF | X86_VM));
+    emit_rr(e, 4, 0x0b, T2, T1);
+    emit_store(e, 8, JIT_FIELD(tmp2), T2);
+    jit_emit_flags_restore(e, form);
+    in->live_in =
+        in->live_out; /* the flags are read already: the check keeps what is wanted behind */
+    int p = push_check(t, in, size, false);
+    emit_load(e, 8, T1, JIT_FIELD(tmp2));
+    emit_store(e, size, mem_at(p, 0), T1);
     jit_emit_commit(t);
     add_rsp(t, -(int32_t)size);
 }
@@ -373,8 +398,9 @@ static void emit_ret(JitTranslator *t, JitInsn *in)
 {
     Emit *e = &t->hot;
     unsigned size = branch_opsize(t, in);
-    Access a = { .in = in, .ea = jit_ea_stack(t, 0), .size = size, .read = true,
-                 .keep_flags = true };
+    Access a = {
+        .in = in, .ea = jit_ea_stack(t, 0), .size = size, .read = true, .keep_flags = true
+    };
     int p = jit_emit_access(t, &a);
     int32_t extra = in->o[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
                             in->o[0].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT
@@ -403,8 +429,9 @@ static void emit_jmp_insn(JitTranslator *t, JitInsn *in)
         }
         jit_emit_exit(t, target, in);
     } else if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
-        Access a = { .in = in, .ea = jit_ea_of(t, in, o), .size = size, .read = true,
-                     .keep_flags = true };
+        Access a = {
+            .in = in, .ea = jit_ea_of(t, in, o), .size = size, .read = true, .keep_flags = true
+        };
         int p = jit_emit_access(t, &a);
         emit_load(e, size == 2 ? 4 : size, T2, mem_at(p, 0));
         truncate_rip(t, e, T2, size);

@@ -286,8 +286,12 @@ static void emit_cmpxchg_pair(JitTranslator *t, JitInsn *in)
     Emit *e = &t->hot;
     describe(in, &c);
     unsigned size = in->i.mnemonic == ZYDIS_MNEMONIC_CMPXCHG16B ? 16 : 8;
-    Access a = { .in = in, .ea = jit_ea_of(t, in, &in->o[in->mem]), .size = size, .read = true,
-                 .write = true, .rax_in_use = true };
+    Access a = { .in = in,
+                 .ea = jit_ea_of(t, in, &in->o[in->mem]),
+                 .size = size,
+                 .read = true,
+                 .write = true,
+                 .rax_in_use = true };
     c.mem = true;
     c.m = mem_at(jit_emit_access(t, &a), 0);
     if (size == 16) {
@@ -296,8 +300,11 @@ static void emit_cmpxchg_pair(JitTranslator *t, JitInsn *in)
         unsigned form = jit_flags_form(in->live_in);
         Emit *cold = &t->cold;
         JitOp *op = jit_arena_alloc(t->jit, sizeof(*op));
-        *op = (JitOp){ .fn = jit_op_misaligned, .offset = in->offset, .length = in->i.length,
-                       .ends = true, .flags_form = (uint8_t)form };
+        *op = (JitOp){ .fn = jit_op_misaligned,
+                       .offset = in->offset,
+                       .length = in->i.length,
+                       .ends = true,
+                       .flags_form = (uint8_t)form };
         jit_emit_flags_save(e, form);
         emit_rr(e, 4, 0xf7, 0, T2); /* test r11d, 15 */
         emit32(e, 15);
@@ -322,8 +329,12 @@ static void emit_bit_string(JitTranslator *t, JitInsn *in)
     describe(in, &c);
     unsigned size = in->i.operand_width / 8;
     int g = jit_gpr_number(in->o[1].reg.value);
-    Access a = { .in = in, .ea = jit_ea_of(t, in, &in->o[0]), .size = size, .read = true,
-                 .write = in->i.mnemonic != ZYDIS_MNEMONIC_BT, .keep_flags = in->live_in != 0,
+    Access a = { .in = in,
+                 .ea = jit_ea_of(t, in, &in->o[0]),
+                 .size = size,
+                 .read = true,
+                 .write = in->i.mnemonic != ZYDIS_MNEMONIC_BT,
+                 .keep_flags = in->live_in != 0,
                  .rax_in_use = true };
     a.ea.bit_reg = (int8_t)g;
     a.ea.bit_size = (uint8_t)size;
@@ -460,8 +471,8 @@ void jit_emit_generic(JitTranslator *t, JitInsn *in)
         }
     }
     emit_enc(e, &c);
-    bool same_acc = in->i.mnemonic == ZYDIS_MNEMONIC_CMPXCHG && u.n && u.r[0].guest == X86_RAX &&
-                    in->mem < 0;
+    bool same_acc =
+        in->i.mnemonic == ZYDIS_MNEMONIC_CMPXCHG && u.n && u.r[0].guest == X86_RAX && in->mem < 0;
     if (u.rax_out && !same_acc) {
         emit_mov_rr(e, 8, RBX, RAX);
     }
@@ -469,6 +480,88 @@ void jit_emit_generic(JitTranslator *t, JitInsn *in)
     if (wrote_memory) {
         jit_emit_commit(t);
     }
+}
+
+/*
+ * The XSAVE family runs on the host's own state, with the components cut to the guest's XCR0. The
+ * supervisor forms are the compacted ones: there are no supervisor components. XSAVEOPT becomes
+ * XSAVE, which may always write more.
+ */
+typedef struct XsaveForm {
+    uint16_t mnemonic;
+    uint8_t op, reg;
+    bool w, write, supervisor, compact;
+} XsaveForm;
+
+static const XsaveForm xsave_forms[] = {
+    { ZYDIS_MNEMONIC_XSAVE, 0xae, 4, .write = true },
+    { ZYDIS_MNEMONIC_XSAVE64, 0xae, 4, .w = true, .write = true },
+    { ZYDIS_MNEMONIC_XSAVEOPT, 0xae, 4, .write = true },
+    { ZYDIS_MNEMONIC_XSAVEOPT64, 0xae, 4, .w = true, .write = true },
+    { ZYDIS_MNEMONIC_XSAVEC, 0xc7, 4, .write = true, .compact = true },
+    { ZYDIS_MNEMONIC_XSAVEC64, 0xc7, 4, .w = true, .write = true, .compact = true },
+    { ZYDIS_MNEMONIC_XSAVES, 0xc7, 4, .write = true, .supervisor = true, .compact = true },
+    { ZYDIS_MNEMONIC_XSAVES64, 0xc7, 4, .w = true, .write = true, .supervisor = true,
+      .compact = true },
+    { ZYDIS_MNEMONIC_XRSTOR, 0xae, 5 },
+    { ZYDIS_MNEMONIC_XRSTOR64, 0xae, 5, .w = true },
+    { ZYDIS_MNEMONIC_XRSTORS, 0xae, 5, .supervisor = true, .compact = true },
+    { ZYDIS_MNEMONIC_XRSTORS64, 0xae, 5, .w = true, .supervisor = true, .compact = true },
+};
+
+#define XSAVE_AREA_AVX 832 /* legacy 512, header 64, AVX 256: SDM volume 1 chapter 13 */
+
+static const XsaveForm *xsave_form(const JitTranslator *t, const JitInsn *in)
+{
+    if (!(t->mode & X86_MODE_AVX) || (t->mode & (X86_MODE_FPU_TRAP | X86_MODE_AVX512))) {
+        return NULL;
+    }
+    for (unsigned n = 0; n < ARRAY_LEN(xsave_forms); n++) {
+        const XsaveForm *f = &xsave_forms[n];
+        if (f->mnemonic == in->i.mnemonic) {
+            bool ok = (!f->supervisor || (t->mode & X86_MODE_CPL) == 0) &&
+                      (!f->compact || t->jit->host_xsavec);
+            return ok ? f : NULL;
+        }
+    }
+    return NULL;
+}
+
+bool jit_is_native_xsave(const JitTranslator *t, const JitInsn *in)
+{
+    return xsave_form(t, in) != NULL;
+}
+
+static bool emit_xsave(JitTranslator *t, JitInsn *in)
+{
+    const XsaveForm *f = xsave_form(t, in);
+    Emit *e = &t->hot;
+    if (!f) {
+        return false;
+    }
+    Access a = { .in = in,
+                 .ea = jit_ea_of(t, in, &in->o[in->mem]),
+                 .size = XSAVE_AREA_AVX,
+                 .read = !f->write,
+                 .write = f->write,
+                 .keep_flags = true };
+    int p = jit_emit_access(t, &a);
+    emit_load(e, 8, T1, JIT_FIELD(state));
+    emit_load(e, 4, T1, mem_at(T1, (int32_t)offsetof(X86State, xcr0)));
+    emit_rr(e, 4, 0x23, T1, RBX);
+    jit_emit_flags_restore(e, JIT_FLAGS_ALL);
+    emit_mov_rr(e, 4, RAX, T1);
+    emit_enc(e, &(Enc){ .map = 1,
+                        .op = f->op,
+                        .reg = f->reg,
+                        .w = f->w,
+                        .has_modrm = true,
+                        .mem = true,
+                        .m = mem_at(p, 0) });
+    if (f->write) {
+        jit_emit_commit(t);
+    }
+    return true;
 }
 
 static void emit_lea_insn(JitTranslator *t, JitInsn *in)
@@ -534,8 +627,11 @@ static void emit_moffs(JitTranslator *t, JitInsn *in)
 {
     bool store = in->i.opcode >= 0xa2;
     unsigned size = in->i.opcode & 1 ? in->i.operand_width / 8 : 1;
-    Access a = { .in = in, .ea = jit_ea_of(t, in, &in->o[in->mem]), .size = size,
-                 .read = !store, .write = store };
+    Access a = { .in = in,
+                 .ea = jit_ea_of(t, in, &in->o[in->mem]),
+                 .size = size,
+                 .read = !store,
+                 .write = store };
     Mem m = mem_at(jit_emit_access(t, &a), 0);
     if (store) {
         emit_store(&t->hot, size, m, RBX);
@@ -548,6 +644,9 @@ static void emit_moffs(JitTranslator *t, JitInsn *in)
 bool jit_emit_special(JitTranslator *t, JitInsn *in)
 {
     Emit *e = &t->hot;
+    if (emit_xsave(t, in)) {
+        return true;
+    }
     switch (in->i.mnemonic) {
     case ZYDIS_MNEMONIC_LEA:
         emit_lea_insn(t, in);

@@ -5,6 +5,7 @@
  *   translate-mem.c   operand addresses and the software TLB check
  *   translate-insn.c  one instruction re-emitted with its registers renamed
  *   translate-flow.c  stack and control transfers
+ *   translate-system.c  system instructions in place
  */
 #ifndef ACCEL_JIT_TRANSLATE_INTERNAL_H
 #define ACCEL_JIT_TRANSLATE_INTERNAL_H
@@ -22,10 +23,10 @@ typedef struct JitTranslator {
     unsigned n;
     JitInsn insns[JIT_BLOCK_INSNS];
     JitOp ops[JIT_BLOCK_INSNS]; /* fn NULL: re-emitted */
-    bool needs_second; /* translation failed because the next page's bytes are wanted */
+    bool needs_second;          /* translation failed because the next page's bytes are wanted */
     JitInsn look;
-    const uint8_t *page;   /* host address of the page's first byte */
-    uint8_t joined[32];    /* bytes of an instruction that lies in two pages */
+    const uint8_t *page; /* host address of the page's first byte */
+    uint8_t joined[32];  /* bytes of an instruction that lies in two pages */
     unsigned n_exits, n_map;
     JitExit exits[4];
     JitMapEntry map[JIT_BLOCK_INSNS + 4];
@@ -38,8 +39,8 @@ typedef struct JitTranslator {
 typedef struct Ea {
     int8_t base, index; /* -1: none */
     uint8_t shift;
-    bool rip;      /* relative to the next instruction; disp is an offset in the page */
-    int8_t bit_reg; /* BT family: the bit index register; -1 none */
+    bool rip;         /* relative to the next instruction; disp is an offset in the page */
+    int8_t bit_reg;   /* BT family: the bit index register; -1 none */
     uint8_t bit_size; /* bytes */
     uint8_t seg;
     uint8_t addr; /* bytes: 2, 4, 8 */
@@ -62,8 +63,8 @@ typedef struct Access {
     Ea ea;
     unsigned size;
     bool read, write;
-    bool keep_flags;   /* leave the guest's flags in RAX, all of them; restored by the caller */
-    bool rax_in_use;   /* RAX holds something: not where flags are live */
+    bool keep_flags; /* leave the guest's flags in RAX, all of them; restored by the caller */
+    bool rax_in_use; /* RAX holds something: not where flags are live */
 } Access;
 /* Check the access; returns the register that holds the host address: RAX or T2. */
 int jit_emit_access(JitTranslator *t, const Access *a);
@@ -82,9 +83,18 @@ int jit_use_reg(Emit *e, unsigned guest, int scratch);
 void jit_emit_generic(JitTranslator *t, JitInsn *in);
 /* MOV, LEA and others with forms of their own; false: generic. */
 bool jit_emit_special(JitTranslator *t, JitInsn *in);
+bool jit_is_native_xsave(const JitTranslator *t, const JitInsn *in);
 void jit_emit_op(JitTranslator *t, JitInsn *in, const JitOp *model, const Ea *ea);
 
+/* --- translate-system.c --- */
+
+/* System instructions that need no helper here. */
+bool jit_is_inline_system(const JitTranslator *t, const JitInsn *in);
+bool jit_emit_inline_system(JitTranslator *t, JitInsn *in);
+
 /* --- translate-flow.c --- */
+
+void jit_emit_pushf(JitTranslator *t, JitInsn *in);
 
 /* Stack instructions, jumps, calls, returns; false: not one of them. */
 bool jit_emit_flow(JitTranslator *t, JitInsn *in);

@@ -53,7 +53,9 @@ Ea jit_ea_stack(const JitTranslator *t, int64_t disp)
                  .index = -1,
                  .bit_reg = -1,
                  .seg = X86_SS,
-                 .addr = t->code64 ? 8 : t->mode & X86_MODE_SS32 ? 4 : 2,
+                 .addr = t->code64                 ? 8
+                         : t->mode & X86_MODE_SS32 ? 4
+                                                   : 2,
                  .disp = disp };
 }
 
@@ -100,8 +102,7 @@ void jit_emit_offset(JitTranslator *t, Emit *e, const Ea *ea, int dst)
         }
         unsigned log = (unsigned)__builtin_ctz(ea->bit_size);
         emit_shift_ri(e, 8, 7, T1, (uint8_t)(3 + log));
-        emit_lea(e, width, dst,
-                 (Mem){ .base = (int8_t)dst, .index = T1, .shift = (uint8_t)log });
+        emit_lea(e, width, dst, (Mem){ .base = (int8_t)dst, .index = T1, .shift = (uint8_t)log });
         if (ea->addr == 2) {
             emit_movzx_rr16(e, dst, dst);
         }
@@ -168,8 +169,8 @@ static bool segment_is_flat(const JitTranslator *t, unsigned seg)
 static unsigned table_offset(const JitTranslator *t)
 {
     unsigned table = (t->mode & X86_MODE_CPL) == 3 ? JIT_TABLE_USER
-                     : t->mode & X86_MODE_SMAP    ? JIT_TABLE_KERNEL
-                                                  : JIT_TABLE_KERNEL_AC;
+                     : t->mode & X86_MODE_SMAP     ? JIT_TABLE_KERNEL
+                                                   : JIT_TABLE_KERNEL_AC;
     return (unsigned)offsetof(JitSpace, tables[table]);
 }
 
@@ -206,11 +207,14 @@ int jit_emit_access(JitTranslator *t, const Access *a)
         emit_shift_ri(e, 4, 5, T1, 12 - JIT_TLB_ENTRY_BITS);
     }
     emit_alu_ri(e, 4, 4, T1, (JIT_TLB_SIZE - 1) << JIT_TLB_ENTRY_BITS);
-    Mem tag = { .base = T1, .index = NOREG, .gs = true,
+    Mem tag = { .base = T1,
+                .index = NOREG,
+                .gs = true,
                 .disp = table + (int32_t)(a->write ? offsetof(JitTlbEntry, wtag)
                                                    : offsetof(JitTlbEntry, rtag)) };
-    Mem host = { .base = T1, .index = NOREG, .gs = true,
-                 .disp = table + (int32_t)offsetof(JitTlbEntry, host) };
+    Mem host = {
+        .base = T1, .index = NOREG, .gs = true, .disp = table + (int32_t)offsetof(JitTlbEntry, host)
+    };
     emit_rm(e, 8, 0x33, p, tag);
     if (p == RAX) {
         emit8(e, 0x48); /* cmp rax, imm32 */

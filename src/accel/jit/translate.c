@@ -57,6 +57,18 @@ static void classify(JitTranslator *t, unsigned n)
     JitInsn *in = &t->insns[n];
     JitOp *op = &t->ops[n];
     memset(op, 0, sizeof(*op));
+    if (jit_is_native_xsave(t, in)) {
+        return;
+    }
+    if (jit_is_inline_system(t, in)) {
+        if (in->i.mnemonic == ZYDIS_MNEMONIC_PUSHFQ || in->i.mnemonic == ZYDIS_MNEMONIC_PUSHFD) {
+            in->flags_read = X86_ARITH_FLAGS;
+        } else {
+            in->flags_read = 0;
+        }
+        in->flags_written = 0;
+        return;
+    }
     op->fn = jit_op_for(in, op);
     if (op->fn) {
         in->flags_read = X86_ARITH_FLAGS;
@@ -182,16 +194,15 @@ static bool needs_fpu_check(const JitTranslator *t, const JitInsn *in, X86FpuKin
         }
     }
     vector |= in->i.mnemonic == ZYDIS_MNEMONIC_LDMXCSR || in->i.mnemonic == ZYDIS_MNEMONIC_STMXCSR;
-    bool vex = in->i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&
-               (vector || in->i.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER ||
-                in->i.mnemonic == ZYDIS_MNEMONIC_VZEROALL ||
-                in->i.mnemonic == ZYDIS_MNEMONIC_VLDMXCSR ||
-                in->i.mnemonic == ZYDIS_MNEMONIC_VSTMXCSR);
-    bool x87 = in->i.meta.isa_ext == ZYDIS_ISA_EXT_X87 || mmx ||
-               in->i.mnemonic == ZYDIS_MNEMONIC_EMMS || in->i.mnemonic == ZYDIS_MNEMONIC_FXSAVE ||
-               in->i.mnemonic == ZYDIS_MNEMONIC_FXSAVE64 ||
-               in->i.mnemonic == ZYDIS_MNEMONIC_FXRSTOR ||
-               in->i.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64;
+    bool vex =
+        in->i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX &&
+        (vector || in->i.mnemonic == ZYDIS_MNEMONIC_VZEROUPPER ||
+         in->i.mnemonic == ZYDIS_MNEMONIC_VZEROALL || in->i.mnemonic == ZYDIS_MNEMONIC_VLDMXCSR ||
+         in->i.mnemonic == ZYDIS_MNEMONIC_VSTMXCSR);
+    bool x87 =
+        in->i.meta.isa_ext == ZYDIS_ISA_EXT_X87 || mmx || in->i.mnemonic == ZYDIS_MNEMONIC_EMMS ||
+        in->i.mnemonic == ZYDIS_MNEMONIC_FXSAVE || in->i.mnemonic == ZYDIS_MNEMONIC_FXSAVE64 ||
+        in->i.mnemonic == ZYDIS_MNEMONIC_FXRSTOR || in->i.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64;
     if (vex) {
         *kind = X86_FPU_AVX;
         return (t->mode & X86_MODE_FPU_TRAP) || !(t->mode & X86_MODE_AVX);
@@ -218,8 +229,8 @@ static void emit_insn(JitTranslator *t, unsigned n)
     X86FpuKind kind;
 
     if (t->n_map < ARRAY_LEN(t->map)) {
-        t->map[t->n_map++] = (JitMapEntry){ .host = (uint32_t)(uintptr_t)t->hot.p,
-                                            .insn = in->offset };
+        t->map[t->n_map++] =
+            (JitMapEntry){ .host = (uint32_t)(uintptr_t)t->hot.p, .insn = in->offset };
     }
     if (t->ops[n].fn) {
         bool mem = t->ops[n].rm_is_mem && in->mem >= 0;
@@ -237,7 +248,7 @@ static void emit_insn(JitTranslator *t, unsigned n)
         jit_emit_op(t, in, &op, NULL);
         in->live_out = out;
     }
-    if (!jit_emit_flow(t, in) && !jit_emit_special(t, in)) {
+    if (!jit_emit_inline_system(t, in) && !jit_emit_flow(t, in) && !jit_emit_special(t, in)) {
         jit_emit_generic(t, in);
     }
 }
@@ -311,8 +322,8 @@ static void log_block(const JitTranslator *t, const JitBlock *b, uint64_t linear
         log_printf("OUT: [size=%u]\n", b->code_bytes);
         while (p < b->indirect + b->code_bytes) {
             ZydisDisassembledInstruction d;
-            if (!ZYAN_SUCCESS(ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, (uintptr_t)p, p,
-                                                    15, &d))) {
+            if (!ZYAN_SUCCESS(
+                    ZydisDisassembleIntel(ZYDIS_MACHINE_MODE_LONG_64, (uintptr_t)p, p, 15, &d))) {
                 break;
             }
             log_printf("%p:  %s\n", (const void *)p, d.text);
