@@ -20,6 +20,7 @@
 #include "chardev/chardev-address.h"
 #include "chardev/chardev-internal.h"
 #include "event/socket.h"
+#include "trace/chardev-events.h"
 
 #define SOCKET_BACKLOG       16
 #define READ_CHUNK           16384
@@ -322,6 +323,7 @@ static void schedule_retry(CharSocket *sock)
     if (sock->server || !sock->reconnect_ns || !sock->parent.attached) {
         return;
     }
+    trace_chardev_retry(chardev_name(&sock->parent), sock->pause_ns / NS_PER_MS);
     timer_set(sock->retry, clock_now(CLK_REALTIME) + sock->pause_ns);
     sock->pause_ns = MIN_OF(sock->pause_ns * 2, sock->reconnect_ns);
 }
@@ -471,6 +473,7 @@ static void connected(void *opaque, int fd, Error *err)
         use_connection(sock, fd);
         return;
     }
+    trace_chardev_connect_failed(chardev_name(&sock->parent), error_message(err));
     schedule_retry(sock);
     fail_first(sock, err);
 }

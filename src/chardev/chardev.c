@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "chardev/chardev-internal.h"
 #include "event/call.h"
+#include "trace/chardev-events.h"
 
 /* Where chardevs with an id live. */
 static Object *chardev_container(void)
@@ -243,6 +244,12 @@ void chardev_set_connected(Chardev *chr, bool connected)
     __atomic_store_n(&chr->connected, connected, __ATOMIC_RELEASE);
     if (!connected) {
         queue_drop(chr);
+    }
+    if (connected && trace_chardev_connected_enabled()) {
+        g_autofree char *name = chardev_filename(chr);
+        trace_chardev_connected(chardev_name(chr), name);
+    } else if (!connected) {
+        trace_chardev_disconnected(chardev_name(chr));
     }
     chardev_state_changed();
     object_ref(&chr->parent);

@@ -8,6 +8,7 @@
 #include "config/keyval.h"
 #include "monitor/hmp-args.h"
 #include "monitor/monitor-internal.h"
+#include "trace/monitor-events.h"
 
 /* --- Rows --- */
 
@@ -230,6 +231,7 @@ void hmp_run_line(Monitor *mon, int cpu_index, const char *line, GString *out)
     if (!*line || *line == '#') {
         return;
     }
+    trace_monitor_line(line);
     Error *err = NULL;
     const char *rest = NULL;
     HmpCall call = { .mon = mon, .cpu_index = cpu_index, .out = out };

@@ -27,7 +27,8 @@ typedef struct QmpRequest {
 
 struct Monitor {
     char *id;
-    Chardev *chardev; /* borrowed: the front end holds it */
+    char *name;       /* for messages: id, or the chardev's */
+    Chardev *chardev; /* borrowed: the front end holds it, so not after its end */
     MonitorMode mode;
     bool pretty;
     unsigned refs; /* atomic: the list, bottom halves under way, deferred replies */
@@ -72,6 +73,8 @@ struct Monitor {
 
 /* --- monitor.c --- */
 
+/* For messages: its id, or its chardev's. */
+const char *monitor_name(const Monitor *mon);
 Monitor *monitor_ref(Monitor *mon);
 void monitor_unref(Monitor *mon);
 /* Queue bytes for the client of this connection; any thread. */

@@ -20,6 +20,11 @@ static unsigned legacy_count; /* main thread */
 
 /* --- References --- */
 
+const char *monitor_name(const Monitor *mon)
+{
+    return mon->name;
+}
+
 Monitor *monitor_ref(Monitor *mon)
 {
     __atomic_add_fetch(&mon->refs, 1, __ATOMIC_RELAXED);
@@ -34,6 +39,7 @@ void monitor_unref(Monitor *mon)
     g_string_free(mon->out, TRUE);
     g_mutex_clear(&mon->lock);
     g_free(mon->id);
+    g_free(mon->name);
     g_free(mon);
 }
 
@@ -168,6 +174,7 @@ Monitor *monitor_new(const char *id, Chardev *chr, MonitorMode mode, bool pretty
         return NULL;
     }
     mon->id = g_strdup(id);
+    mon->name = g_strdup(id ? id : chardev_id(chr) ? chardev_id(chr) : "");
     mon->chardev = chr;
     mon->mode = mode;
     mon->pretty = pretty;

@@ -14,6 +14,7 @@
 #include "base/report.h"
 #include "event/lock.h"
 #include "monitor/monitor-internal.h"
+#include "trace/monitor-events.h"
 
 #define READ_CHUNK 4096 /* bytes taken at a time, which bounds what a full queue may exceed */
 
@@ -53,6 +54,7 @@ static void send_object(Monitor *mon, unsigned generation, json_t *object)
 {
     size_t len;
     g_autofree char *text = dump(mon, object, &len);
+    trace_monitor_reply(monitor_name(mon), text);
     monitor_write(mon, generation, text, len);
 }
 
@@ -84,6 +86,7 @@ void qmp_session_send_event(Monitor *mon, json_t *object)
     if (send && __atomic_load_n(&mon->unsent, __ATOMIC_RELAXED) > MONITOR_OUT_MAX) {
         send = false;
         warn = mon->dropped_events++ == 0;
+        trace_monitor_event_dropped(monitor_name(mon));
     }
     g_mutex_unlock(&mon->lock);
     if (send) {
@@ -91,7 +94,7 @@ void qmp_session_send_event(Monitor *mon, json_t *object)
     }
     if (warn) {
         report_warning("monitor '%s': its client does not read; events for it are dropped",
-                       mon->id ? mon->id : chardev_id(mon->chardev));
+                       monitor_name(mon));
     }
 }
 
@@ -179,6 +182,7 @@ static void run_oob(Monitor *mon, json_t *object)
     Error *err = NULL;
     json_t *ret = NULL;
     const char *name = json_string_value(json_object_get(object, "exec-oob"));
+    trace_monitor_request(monitor_name(mon), name, true);
     const QmpCommand *command = find_command(mon, name, true, &err);
     if (command) {
         ret = qmp_command_run(command, mon, json_object_get(object, "arguments"), &err);
@@ -289,12 +293,14 @@ static void run_request(Monitor *mon, unsigned generation, QmpRequest *request)
 {
     json_t *id = json_is_object(request->object) ? json_object_get(request->object, "id") : NULL;
     if (request->err) {
+        trace_monitor_broken_request(monitor_name(mon), error_message(request->err));
         answer(mon, generation, id, NULL, g_steal_pointer(&request->err));
         return;
     }
     Error *err = NULL;
     json_t *ret = NULL;
     const char *name = json_string_value(json_object_get(request->object, "execute"));
+    trace_monitor_request(monitor_name(mon), name, false);
     const QmpCommand *command = find_command(mon, name, false, &err);
     mon->fds = request->fds;
     mon->nfds = request->nfds;

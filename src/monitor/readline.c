@@ -440,7 +440,8 @@ static void escaped_key(Readline *rl, uint8_t c)
 void readline_byte(Readline *rl, uint8_t c)
 {
     bool after_cr = rl->last_was_cr;
-    rl->last_was_cr = rl->state == PLAIN && c == '\r';
+    bool is_cr = rl->state == PLAIN && c == '\r';
+    rl->last_was_cr = false;
     if (after_cr && (c == '\n' || c == 0)) {
         return; /* the rest of a line end of two bytes */
     }
@@ -468,4 +469,5 @@ void readline_byte(Readline *rl, uint8_t c)
         cursor_key(rl, c);
         break;
     }
+    rl->last_was_cr = is_cr;
 }
