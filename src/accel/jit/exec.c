@@ -182,6 +182,9 @@ static const uint8_t *go_on(JitCpu *j)
         jit_update_key(j);
     }
     if (s->interrupt_shadow) {
+        if (wants_service(j)) {
+            return j->jit->stubs.leave; /* the loop runs the one instruction by itself */
+        }
         s->interrupt_shadow = 0;
     } else if (__atomic_load_n(&j->kick, __ATOMIC_RELAXED)) {
         return j->jit->stubs.leave;
@@ -314,7 +317,7 @@ static bool service(JitCpu *j)
     }
     if (r) {
         if (j->state->interrupt_shadow) {
-            j->state->interrupt_shadow = 0;
+            j->careful_next = true; /* exactly one instruction before the next look */
         } else {
             x86_service_requests(cpu);
         }
@@ -351,6 +354,7 @@ void jit_run(JitCpu *j)
             x86_check_code_breakpoint(cpu);
         }
         bool step = (cpu->state.mode & X86_MODE_TF) != 0;
+        cpu->state.interrupt_shadow = 0;
         run_block(j);
         if (UNLIKELY(step || cpu->state.dr6_pending) && !j->careful_next &&
             cpu->state.exception_pending < 0) {

@@ -288,9 +288,11 @@ int x86_apic_extint_acknowledge(X86Cpu *cpu)
 
 /* --- The memory window --- */
 
+/* A device that writes on a vCPU's thread names itself; only the host bridge has id 0, and that
+ * sends no messages. */
 static bool is_cpu_access(MemTxAttrs attrs)
 {
-    return attrs.unspecified && cpu_current();
+    return !attrs.requester_id && cpu_current();
 }
 
 /* A CPU's access to the registers; a device's write is an MSI, also to this page. */
