@@ -217,6 +217,8 @@ void virtqueue_fill(Virtqueue *vq, VirtqElement *elem, uint32_t written);
 void virtqueue_flush(Virtqueue *vq);
 /* Give the element popped last back, as if it had not been popped. */
 void virtqueue_unpop(Virtqueue *vq, VirtqElement *elem);
+/* After a state load: the buffer popped last, the only one in flight, is available again. */
+void virtqueue_rewind_one(Virtqueue *vq);
 /* Drop an element without using it (reset, unrealize): unmap only. */
 void virtqueue_detach(Virtqueue *vq, VirtqElement *elem);
 /* Mark every available buffer used with length 0. Returns how many. */

@@ -528,6 +528,22 @@ void virtqueue_detach(Virtqueue *vq, VirtqElement *elem)
     }
 }
 
+void virtqueue_rewind_one(Virtqueue *vq)
+{
+    /* What is in flight is all of it, however many slots a packed ring's buffer took. */
+    unsigned slots = vq->inuse;
+    if (!slots) {
+        return;
+    }
+    vq->inuse = 0;
+    if (virtqueue_is_packed(vq)) {
+        ring_packed_rewind(vq, slots);
+    } else {
+        ring_split_rewind(vq, slots);
+    }
+    vq->shadow_avail = vq->avail_idx;
+}
+
 unsigned virtqueue_drop_all(Virtqueue *vq)
 {
     unsigned n = 0;
