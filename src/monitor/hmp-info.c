@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "bus/device.h"
+#include "bus/pci/pci.h"
 #include "chardev/chardev.h"
 #include "memory/memory.h"
 #include "monitor/hmp.h"
@@ -220,6 +221,12 @@ static bool run_qtree(HmpCall *call, Error **errp)
     return true;
 }
 
+static bool run_pci(HmpCall *call, Error **errp)
+{
+    pci_print_info(call->out);
+    return true;
+}
+
 static bool run_mtree(HmpCall *call, Error **errp)
 {
     MtreeOptions options = {
@@ -269,7 +276,7 @@ const HmpCommand hmp_info_commands[] = {
     { "memory_size_summary", NULL, NULL, "amount of memory", .qmp = "query-memory-size-summary" },
     { "memdev", NULL, NULL, "memory back ends", .qmp = "query-memdev" },
     { "memory-devices", NULL, NULL, "memory devices", .qmp = "query-memory-devices" },
-    { "pci", NULL, NULL, "PCI devices", .qmp = "query-pci" },
+    { "pci", NULL, NULL, "PCI devices", .qmp = "query-pci", .run = run_pci },
     { "network", NULL, NULL, "network clients", .qmp = "x-query-network" },
     { "vhost-user", NULL, NULL, "vhost-user connections", .qmp = "query-vhost-user" },
     { "block", NULL, NULL, "disks", .qmp = "query-block" },

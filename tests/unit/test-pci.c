@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/report.h"
+#include "schema/pci.h"
 
 #define VENDOR_DEVICE 0x56781234u
 #define DEVFN(slot)   PCI_DEVFN(slot, 0)
@@ -314,19 +315,22 @@ static void test_nested_bridges(World *w, gconstpointer data)
                             "  Bus  3, device   2, function 0:\n    Class 00ff: PCI device "
                             "1234:5678\n      PCI subsystem 1af4:1100\n"));
     g_string_free(out, true);
-    json_t *info = pci_query();
-    json_t *inner = info;
-    for (int i = 0; i < 4; i++) {
-        json_t *devices = json_object_get(i ? inner : json_array_get(inner, 0), "devices");
-        inner = json_array_get(devices, 0);
-        if (i < 3) {
-            inner = json_object_get(inner, "pci_bridge");
-        }
+    PciInfoList info = { 0 };
+    g_assert_true(qmp_query_pci(&info, &error_abort));
+    g_assert_cmpuint(info.len, ==, 1);
+    PciDeviceInfo *found = &info.items[0].devices.items[0];
+    for (int i = 0; i < 3; i++) {
+        g_assert_cmpstr(found->class_info.desc, ==, "PCI bridge");
+        g_assert_cmpint(found->pci_bridge->bus.secondary, ==, i + 1);
+        found = &found->pci_bridge->devices.items[0];
     }
-    g_assert_cmpint(json_integer_value(json_object_get(inner, "slot")), ==, 2);
-    g_assert_cmpint(json_integer_value(json_object_get(json_object_get(inner, "id"), "vendor")), ==,
-                    0x1234);
-    json_decref(info);
+    g_assert_null(found->pci_bridge);
+    g_assert_cmpint(found->slot, ==, 2);
+    g_assert_cmpint(found->id.vendor, ==, 0x1234);
+    g_assert_cmpuint(found->regions.len, ==, 3);
+    g_assert_cmpstr(found->regions.items[1].type, ==, "io");
+    g_assert_cmpint(found->regions.items[2].address, ==, -1);
+    value_release(&value_type_pci_info_list, &info);
     /* the outermost goes and takes everything along */
     device_destroy(&w->root->devices[DEVFN(1)]->parent);
     machine_unlock();

@@ -4,6 +4,7 @@
 
 #include "bus/pci/bridge.h"
 #include "bus/pci/pci-internal.h"
+#include "schema/pci.h"
 
 /* PCI Code and ID Assignment; the firmware names are those of IEEE 1275's PCI binding. */
 static const struct {
@@ -64,115 +65,114 @@ const char *pci_class_description(uint16_t class_id)
     return NULL;
 }
 
-/* --- query-pci: the shapes PciInfo, PciDeviceInfo, PciBridgeInfo, PciMemoryRegion --- */
+/* --- query-pci --- */
 
-static json_t *query_bus_devices(PciBus *bus);
+static void query_bus_devices(PciBus *bus, PciDeviceInfoList *list);
 
-static json_t *query_range(uint64_t base, uint64_t limit)
+static PciMemoryRange query_window(const PciDevice *dev, uint8_t type)
 {
-    return json_pack("{s:I, s:I}", "base", (json_int_t)base, "limit", (json_int_t)limit);
+    return (PciMemoryRange){
+        .base = (int64_t)pci_bridge_base(dev, type),
+        .limit = (int64_t)pci_bridge_limit(dev, type),
+    };
 }
 
-static json_t *query_bridge(PciDevice *dev)
+static PciBridgeInfo *query_bridge(PciDevice *dev)
 {
     PciBridge *br = (PciBridge *)object_dynamic_cast(&dev->parent.parent, TYPE_PCI_BRIDGE_BASE);
-    const uint8_t memory = PCI_BASE_ADDRESS_SPACE_MEMORY;
-    json_t *bus = json_pack(
-        "{s:i, s:i, s:i, s:o, s:o, s:o}", "number", dev->config[PCI_PRIMARY_BUS], "secondary",
-        dev->config[PCI_SECONDARY_BUS], "subordinate", dev->config[PCI_SUBORDINATE_BUS], "io_range",
-        query_range(pci_bridge_base(dev, PCI_BASE_ADDRESS_SPACE_IO),
-                    pci_bridge_limit(dev, PCI_BASE_ADDRESS_SPACE_IO)),
-        "memory_range", query_range(pci_bridge_base(dev, memory), pci_bridge_limit(dev, memory)),
-        "prefetchable_range",
-        query_range(pci_bridge_base(dev, memory | PCI_BASE_ADDRESS_MEM_PREFETCH),
-                    pci_bridge_limit(dev, memory | PCI_BASE_ADDRESS_MEM_PREFETCH)));
-    json_t *info = json_pack("{s:o}", "bus", bus);
+    PciBridgeInfo *info = g_new0(PciBridgeInfo, 1);
 
+    info->bus = (PciBusInfo){
+        .number = dev->config[PCI_PRIMARY_BUS],
+        .secondary = dev->config[PCI_SECONDARY_BUS],
+        .subordinate = dev->config[PCI_SUBORDINATE_BUS],
+        .io_range = query_window(dev, PCI_BASE_ADDRESS_SPACE_IO),
+        .memory_range = query_window(dev, PCI_BASE_ADDRESS_SPACE_MEMORY),
+        .prefetchable_range =
+            query_window(dev, PCI_BASE_ADDRESS_SPACE_MEMORY | PCI_BASE_ADDRESS_MEM_PREFETCH),
+    };
     if (br && br->windows_shown && dev->config[PCI_SECONDARY_BUS]) {
-        json_object_set_new(info, "devices", query_bus_devices(&br->secondary));
+        query_bus_devices(&br->secondary, &info->devices);
     }
     return info;
 }
 
-static json_t *query_regions(const PciDevice *dev)
+static bool bar_is_io(const PciBar *bar, int n)
 {
-    json_t *list = json_array();
+    return n != PCI_ROM_SLOT && (bar->type & PCI_BASE_ADDRESS_SPACE_IO);
+}
+
+static void query_regions(const PciDevice *dev, PciMemoryRegionList *list)
+{
+    list->items = g_new0(PciMemoryRegion, PCI_BAR_COUNT);
     for (int n = 0; n < PCI_BAR_COUNT; n++) {
         const PciBar *bar = &dev->bars[n];
         if (!bar->region) {
             continue;
         }
-        bool io = n != PCI_ROM_SLOT && (bar->type & PCI_BASE_ADDRESS_SPACE_IO);
-        json_t *r = json_pack("{s:i, s:s, s:I, s:I}", "bar", n, "type", io ? "io" : "memory",
-                              "address", (json_int_t)bar->addr, "size", (json_int_t)bar->size);
-        if (!io) {
-            json_object_set_new(r, "prefetch",
-                                json_boolean(bar->type & PCI_BASE_ADDRESS_MEM_PREFETCH));
-            json_object_set_new(r, "mem_type_64",
-                                json_boolean(bar->type & PCI_BASE_ADDRESS_MEM_TYPE_64));
-        }
-        json_array_append_new(list, r);
+        bool io = bar_is_io(bar, n);
+        list->items[list->len++] = (PciMemoryRegion){
+            .bar = n,
+            .type = g_strdup(io ? "io" : "memory"),
+            .address = (int64_t)bar->addr,
+            .size = (int64_t)bar->size,
+            .has_prefetch = !io,
+            .prefetch = bar->type & PCI_BASE_ADDRESS_MEM_PREFETCH,
+            .has_mem_type_64 = !io,
+            .mem_type_64 = bar->type & PCI_BASE_ADDRESS_MEM_TYPE_64,
+        };
     }
-    return list;
 }
 
-static json_t *query_device(PciDevice *dev)
+static bool query_device(PciDevice *dev, void *opaque)
 {
+    PciDeviceInfoList *list = opaque;
     uint16_t class_id = pci_get_word(dev->config + PCI_CLASS_DEVICE);
-    const char *description = pci_class_description(class_id);
     bool bridge = pci_device_class_of(dev)->is_bridge;
-    json_t *class_info = json_pack("{s:i}", "class", class_id);
-    json_t *id = json_pack("{s:i, s:i}", "device", pci_get_word(dev->config + PCI_DEVICE_ID),
-                           "vendor", pci_get_word(dev->config + PCI_VENDOR_ID));
 
-    if (description) {
-        json_object_set_new(class_info, "desc", json_string(description));
-    }
-    if (!bridge) {
-        json_object_set_new(id, "subsystem",
-                            json_integer(pci_get_word(dev->config + PCI_SUBSYSTEM_ID)));
-        json_object_set_new(id, "subsystem-vendor",
-                            json_integer(pci_get_word(dev->config + PCI_SUBSYSTEM_VENDOR_ID)));
-    }
-    json_t *info = json_pack("{s:i, s:i, s:i, s:o, s:o, s:s, s:o, s:i}", "bus",
-                             pci_bus_number(pci_device_bus(dev)), "slot", PCI_SLOT(dev->devfn),
-                             "function", PCI_FUNC(dev->devfn), "class_info", class_info, "id", id,
-                             "qdev_id", dev->parent.id ? dev->parent.id : "", "regions",
-                             query_regions(dev), "irq_pin", dev->config[PCI_INTERRUPT_PIN]);
-    if (dev->config[PCI_INTERRUPT_PIN]) {
-        json_object_set_new(info, "irq", json_integer(dev->config[PCI_INTERRUPT_LINE]));
-    }
-    if (bridge) {
-        json_object_set_new(info, "pci_bridge", query_bridge(dev));
-    }
-    return info;
-}
-
-static bool append_device(PciDevice *dev, void *opaque)
-{
-    json_array_append_new(opaque, query_device(dev));
+    list->items = g_renew(PciDeviceInfo, list->items, list->len + 1);
+    PciDeviceInfo *info = &list->items[list->len++];
+    *info = (PciDeviceInfo){
+        .bus = pci_bus_number(pci_device_bus(dev)),
+        .slot = PCI_SLOT(dev->devfn),
+        .function = PCI_FUNC(dev->devfn),
+        .class_info = { .desc = g_strdup(pci_class_description(class_id)), .class = class_id },
+        .id = { .device = pci_get_word(dev->config + PCI_DEVICE_ID),
+                .vendor = pci_get_word(dev->config + PCI_VENDOR_ID),
+                .has_subsystem = !bridge,
+                .subsystem = pci_get_word(dev->config + PCI_SUBSYSTEM_ID),
+                .has_subsystem_vendor = !bridge,
+                .subsystem_vendor = pci_get_word(dev->config + PCI_SUBSYSTEM_VENDOR_ID) },
+        .has_irq = dev->config[PCI_INTERRUPT_PIN],
+        .irq = dev->config[PCI_INTERRUPT_LINE],
+        .irq_pin = dev->config[PCI_INTERRUPT_PIN],
+        .qdev_id = g_strdup(dev->parent.id ? dev->parent.id : ""),
+        .pci_bridge = bridge ? query_bridge(dev) : NULL,
+    };
+    query_regions(dev, &info->regions);
     return true;
 }
 
-static json_t *query_bus_devices(PciBus *bus)
+static void query_bus_devices(PciBus *bus, PciDeviceInfoList *list)
 {
-    json_t *list = json_array();
-    pci_bus_foreach(bus, append_device, list);
-    return list;
+    list->items = g_new0(PciDeviceInfo, 1); /* present, if empty */
+    pci_bus_foreach(bus, query_device, list);
 }
 
-static bool append_root(PciBus *bus, void *opaque)
+static bool query_root(PciBus *bus, void *opaque)
 {
-    json_array_append_new(opaque, json_pack("{s:i, s:o}", "bus", pci_bus_number(bus), "devices",
-                                            query_bus_devices(bus)));
+    PciInfoList *list = opaque;
+    list->items = g_renew(PciInfo, list->items, list->len + 1);
+    PciInfo *info = &list->items[list->len++];
+    *info = (PciInfo){ .bus = pci_bus_number(bus) };
+    query_bus_devices(bus, &info->devices);
     return true;
 }
 
-json_t *pci_query(void)
+bool qmp_query_pci(PciInfoList *ret, Error **errp)
 {
-    json_t *list = json_array();
-    pci_foreach_root_bus(append_root, list);
-    return list;
+    pci_foreach_root_bus(query_root, ret);
+    return true;
 }
 
 /* --- info pci --- */
@@ -229,7 +229,7 @@ static bool print_device(PciDevice *dev, void *opaque)
         if (!bar->region) {
             continue;
         }
-        bool io = n != PCI_ROM_SLOT && (bar->type & PCI_BASE_ADDRESS_SPACE_IO);
+        bool io = bar_is_io(bar, n);
         if (io) {
             g_string_append_printf(out, "      BAR%d: I/O at 0x%04" PRIx64 " [0x%04" PRIx64 "].\n",
                                    n, bar->addr, bar->addr + bar->size - 1);

@@ -332,6 +332,5 @@ extern const VmState pci_device_vmstate;
 /* --- For people and monitors --- */
 
 void pci_print_info(GString *out); /* info pci */
-json_t *pci_query(void);           /* query-pci; new reference */
 
 #endif
