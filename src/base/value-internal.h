@@ -2,6 +2,8 @@
 #ifndef BASE_VALUE_INTERNAL_H
 #define BASE_VALUE_INTERNAL_H
 
+#include <glib.h>
+
 #include "base/value.h"
 
 static inline void *field_slot(const void *owner, const Field *field)
@@ -33,5 +35,44 @@ void value_store_int(void *slot, size_t size, uint64_t value);
 /* As value_release(), value_print() and value_copy(), with the field that holds the value: custom
  * types look at it. field may be NULL. */
 void value_release_in(const ValueType *type, void *owner, const Field *field, void *slot);
+
+/*
+ * --- Parsing ---
+ *
+ * Every error names the path to the value, so the parser carries a chain of Steps on the stack; it
+ * is rendered only when something is wrong.
+ */
+
+/* Where in the value we are: a member name or, without a name, a list index. */
+typedef struct Step {
+    const struct Step *outer;
+    const char *name;
+    size_t index;
+} Step;
+
+typedef struct Parser {
+    ValueMode mode;
+    Error **errp;
+} Parser;
+
+/* Who owns the value being parsed: what custom types and ranges look at. */
+typedef struct Place {
+    void *owner;
+    const Field *field; /* NULL at the top */
+    const Step *step;   /* NULL at the top */
+} Place;
+
+bool value_parse_scalar(Parser *p, const ValueType *type, void *slot, json_t *json, Place at);
+bool value_parse_bool(Parser *p, const ValueType *type, bool *slot, json_t *json, Place at);
+
+/* "backend.data.addr" */
+void value_append_path(GString *path, const Step *step);
+/* "Parameter 'backend.addr'", or the type's name at the top; g_free */
+char *value_subject(const Step *step, const ValueType *type);
+/* A text from outside, quoted, bounded and without control characters; g_free */
+char *value_quote(const char *text);
+/* "Parameter 'x' expects WHAT, got 'y'"; false */
+bool value_fail_expected(Parser *p, const ValueType *type, const Place *at, json_t *json,
+                         const char *what);
 
 #endif

@@ -154,64 +154,78 @@ static bool is_index(const char *key)
     return *key;
 }
 
-/* Objects whose keys are indices become lists; takes ownership. path names node in errors. */
-static json_t *finish_node(json_t *node, const char *path, Error **errp)
+/* A node whose keys are all indices as a list; NULL with an error. */
+static json_t *list_of(json_t *node, const char *path, Error **errp)
 {
-    size_t size = json_object_size(node), indices = 0;
-    const char *key;
-    json_t *value;
-    void *next;
-
-    if (!json_is_object(node)) {
-        return node;
-    }
-    json_object_foreach_safe(node, next, key, value)
-    {
-        g_autofree char *sub = path ? g_strconcat(path, ".", key, NULL) : g_strdup(key);
-        if (json_is_object(value)) {
-            json_t *done = finish_node(json_incref(value), sub, errp);
-            if (!done) {
-                json_decref(node);
-                return NULL;
-            }
-            json_object_set_new(node, key, done);
-        }
-        indices += is_index(key);
-    }
-    if (!indices || !path) {
-        if (indices) {
-            error_set(errp, "A parameter can't be a number: lists are written NAME.0, NAME.1");
-            json_decref(node);
-            return NULL;
-        }
-        return node;
-    }
-    if (indices != size) {
-        error_set(errp, "Parameter '%s' has both list items and named values", path);
-        json_decref(node);
-        return NULL;
-    }
+    size_t size = json_object_size(node);
     json_t *list = json_array();
+
     for (size_t i = 0; i < size; i++) {
-        char index[24];
-        g_snprintf(index, sizeof(index), "%zu", i);
-        value = json_object_get(node, index);
+        g_autofree char *index = g_strdup_printf("%zu", i);
+        json_t *value = json_object_get(node, index);
         if (!value || i > LIST_INDEX_MAX) {
             error_set(errp, "Parameter '%s.%zu' is missing: lists count from 0 without gaps", path,
                       i);
             json_decref(list);
-            json_decref(node);
             return NULL;
         }
         json_array_append(list, value);
     }
-    json_decref(node);
     return list;
+}
+
+static json_t *finish_node(json_t *node, const char *path, Error **errp);
+
+/* Finish all below node, in place; counts the keys of node that are indices. */
+static bool finish_members(json_t *node, const char *path, size_t *indices, Error **errp)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+
+    json_object_foreach_safe(node, next, key, value)
+    {
+        g_autofree char *sub = path ? g_strconcat(path, ".", key, NULL) : g_strdup(key);
+        *indices += is_index(key);
+        if (json_is_object(value)) {
+            json_t *done = finish_node(value, sub, errp);
+            if (!done) {
+                return false;
+            }
+            json_object_set_new(node, key, done);
+        }
+    }
+    return true;
+}
+
+/* Objects whose keys are indices become lists. A new reference; path names node in errors. */
+static json_t *finish_node(json_t *node, const char *path, Error **errp)
+{
+    size_t indices = 0;
+
+    if (!finish_members(node, path, &indices, errp)) {
+        return NULL;
+    }
+    if (!indices) {
+        return json_incref(node);
+    }
+    if (!path) {
+        error_set(errp, "A parameter can't be a number: lists are written NAME.0, NAME.1");
+        return NULL;
+    }
+    if (indices != json_object_size(node)) {
+        error_set(errp, "Parameter '%s' has both list items and named values", path);
+        return NULL;
+    }
+    return list_of(node, path, errp);
 }
 
 json_t *keyval_finish(json_t *tree, Error **errp)
 {
-    return finish_node(tree, NULL, errp);
+    json_t *done = finish_node(tree, NULL, errp);
+
+    json_decref(tree);
+    return done;
 }
 
 /* --- The text --- */
