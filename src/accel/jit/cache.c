@@ -155,6 +155,12 @@ static const JitRam *ram_of_host(const Jit *jit, const uint8_t *host)
     return NULL;
 }
 
+bool jit_page_is_protected(const Jit *jit, const uint8_t *host)
+{
+    const JitPage *p = jit_find_page(jit, page_of(host));
+    return p && p->blocks;
+}
+
 void jit_protect_page(Jit *jit, const uint8_t *host)
 {
     JitPage *p = jit_find_page(jit, host);
@@ -363,7 +369,7 @@ bool jit_invalidate_range(Jit *jit, const uint8_t *host, uint64_t len)
     if (any) {
         for (unsigned i = 0; i < jit->cpus->len; i++) {
             JitCpu *j = g_ptr_array_index(jit->cpus, i);
-            j->counters.invalidated++;
+            j->counters.invalidated += i == 0;
             __atomic_store_n(&j->code_gone, true, __ATOMIC_SEQ_CST);
             __atomic_store_n(&j->jump_key, JIT_KEY_POISON, __ATOMIC_SEQ_CST);
         }

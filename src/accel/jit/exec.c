@@ -94,9 +94,20 @@ void jit_kick(JitCpu *j)
     __atomic_store_n(&j->poll, POLL_NOWHERE, __ATOMIC_SEQ_CST);
 }
 
+/* Let whoever wants to be exclusive have the translated world to himself. */
+static void make_way(JitCpu *j)
+{
+    if (cpu_exclusive_wanted()) {
+        x86_park_fpu(j->cpu);
+        cpu_exec_end(&j->cpu->parent);
+        cpu_exec_begin(&j->cpu->parent);
+    }
+}
+
 static void take_kick(JitCpu *j)
 {
     j->counters.kicks++;
+    make_way(j);
     __atomic_store_n(&j->kick, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&j->poll, &j->poll_word, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&j->kick, __ATOMIC_SEQ_CST)) {
@@ -258,24 +269,47 @@ const uint8_t *jit_op_entry(JitCpu *j, const JitOp *op, uint64_t ea, uint64_t fl
 
 /* --- The loop --- */
 
+/* With other vCPUs about, a page may only begin to hold code while none of them runs: they may be
+ * about to write to it. The cache is emptied under the same condition. */
+static bool needs_exclusive(const Jit *jit, const uint8_t *source, const uint8_t *source2)
+{
+    if (jit_cache_full(jit)) {
+        return true;
+    }
+    return jit->cpus->len > 1 && (!jit_page_is_protected(jit, source) ||
+                                  (source2 && !jit_page_is_protected(jit, source2)));
+}
+
 static JitBlock *make_block(JitCpu *j, uint64_t linear, unsigned variant)
 {
     Jit *jit = j->jit;
     const uint8_t *source = jit_fetch(j, linear);
     const uint8_t *source2 = NULL;
+    Cpu *cpu = &j->cpu->parent;
 
     x86_park_fpu(j->cpu);
     for (;;) {
         pthread_mutex_lock(&jit->lock);
-        if (jit_cache_full(jit)) {
-            jit_cache_flush(jit);
-            j->counters.cache_flushes++;
+        bool alone = needs_exclusive(jit, source, source2);
+        if (alone) {
+            pthread_mutex_unlock(&jit->lock);
+            cpu_exec_end(cpu);
+            cpu_exclusive_begin();
+            pthread_mutex_lock(&jit->lock);
+            if (jit_cache_full(jit)) {
+                jit_cache_flush(jit);
+                j->counters.cache_flushes++;
+            }
         }
         JitBlock *b = jit_find_block(jit, source, source2, j->state->mode, (uint8_t)variant);
         if (!b) {
             b = jit_translate(j, linear, source, source2, (uint8_t)variant);
         }
         pthread_mutex_unlock(&jit->lock);
+        if (alone) {
+            cpu_exclusive_end();
+            cpu_exec_begin(cpu);
+        }
         if (b) {
             return b;
         }
@@ -330,6 +364,7 @@ void jit_run(JitCpu *j)
     X86Cpu *cpu = j->cpu;
 
     jit_this_cpu = j;
+    cpu_exec_begin(&cpu->parent);
     __asm__ volatile("wrgsbase %0" ::"r"(j->space));
     /* raised exceptions and instructions to be run alone land here */
     (void)__builtin_setjmp(j->loop_env);
@@ -362,6 +397,7 @@ void jit_run(JitCpu *j)
         }
     }
     x86_park_fpu(cpu);
+    cpu_exec_end(&cpu->parent);
 }
 
 /* --- Host signals --- */
@@ -489,9 +525,7 @@ void jit_destroy(Jit *jit)
     if (jit->stubs.enter) {
         signals_finish();
     }
-    if (jit->listening) {
-        memory_listener_del(&jit->listener);
-    }
+    jit_unwatch_memory(jit);
     jit_cache_finish(jit);
     if (jit->perf_file) {
         fclose(jit->perf_file);

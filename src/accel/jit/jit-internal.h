@@ -253,6 +253,7 @@ struct Jit {
     bool ram_changed;
     GPtrArray *ram_old; /* replaced maps, owned: readers may still look */
     MemoryListener listener;
+    MemoryCodeHooks code_hooks;
     bool listening;
     FILE *perf_file; /* NULL: no perf map */
     bool host_bmi2, host_xsavec;
@@ -335,6 +336,7 @@ JitBlock *jit_block_at_code(const Jit *jit, const uint8_t *pc);
 void jit_chain(Jit *jit, JitExit *x, JitBlock *to);
 /* The page begins to hold code if it doesn't yet: from now on writes to it go the slow way. */
 void jit_protect_page(Jit *jit, const uint8_t *host);
+bool jit_page_is_protected(const Jit *jit, const uint8_t *host);
 /* Bytes are about to be written from outside or by a slow path: discard what was made of them.
  * Returns true if the page holds no code (any more). lock held. */
 bool jit_invalidate_range(Jit *jit, const uint8_t *host, uint64_t len);
@@ -391,6 +393,7 @@ Jit *jit_create(Error **errp);
 void jit_destroy(Jit *jit);
 /* Follow the RAM of an address space. Machine lock held. */
 void jit_watch_memory(Jit *jit, AddressSpace *as);
+void jit_unwatch_memory(Jit *jit);
 /* Add a range by hand (tests). */
 void jit_add_ram(Jit *jit, const JitRam *r);
 

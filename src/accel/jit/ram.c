@@ -2,6 +2,8 @@
  * the memory map changes. */
 #include "accel/jit/jit-internal.h"
 
+#include "memory/ram.h"
+
 static void publish(Jit *jit)
 {
     JitRamMap *old = jit->ram;
@@ -127,6 +129,26 @@ static void on_global_stop(MemoryListener *l)
     log_all(CONTAINER_OF(l, Jit, listener), false);
 }
 
+/* Somebody else than translated code is about to write where code was made of. */
+static void on_write_code(void *opaque, RamBlock *block, uint64_t offset, uint64_t len)
+{
+    Jit *jit = opaque;
+    /* the whole pages: they count as free of code from now on */
+    uint64_t start = ALIGN_DOWN(offset, 4096), end = ALIGN_UP(offset + len, 4096);
+    pthread_mutex_lock(&jit->lock);
+    jit_invalidate_range(jit, block->host + start, end - start);
+    pthread_mutex_unlock(&jit->lock);
+}
+
+void jit_unwatch_memory(Jit *jit)
+{
+    if (jit->listening) {
+        memory_set_code_hooks(NULL);
+        memory_listener_del(&jit->listener);
+        jit->listening = false;
+    }
+}
+
 void jit_watch_memory(Jit *jit, AddressSpace *as)
 {
     jit->listener = (MemoryListener){ .name = "jit",
@@ -139,6 +161,8 @@ void jit_watch_memory(Jit *jit, AddressSpace *as)
                                       .log_global_start = on_global_start,
                                       .log_global_stop = on_global_stop };
     memory_listener_add(&jit->listener, as);
+    jit->code_hooks = (MemoryCodeHooks){ .write_code = on_write_code, .opaque = jit };
+    memory_set_code_hooks(&jit->code_hooks);
     jit->listening = true;
     if (jit->ram_changed) {
         jit->ram_changed = false;
