@@ -166,6 +166,8 @@ class GuestTest(unittest.TestCase):
             rhea.PROGRAM = PROGRAM
         if ACCEL not in rhea.run("-accel", "help")[1].split():
             raise unittest.SkipTest("this build has no accelerator '%s'" % ACCEL)
+        if cls.machine not in rhea.run("-machine", "help")[1].split():
+            raise unittest.SkipTest("this build has no machine '%s'" % cls.machine)
         try:
             cls.images = images.Images(CACHE)
             cls.kernel = cls.images.kernel()[0]
