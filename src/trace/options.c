@@ -1,5 +1,7 @@
 #include "trace/options.h"
 
+#include "base/module.h"
+#include "config/config.h"
 #include "trace/control.h"
 
 bool trace_configure(const TraceOptions *options, Error **errp)
@@ -12,3 +14,15 @@ bool trace_configure(const TraceOptions *options, Error **errp)
     }
     return !options->file || trace_file_open(options->file, errp);
 }
+
+static void help_events(json_t *given, FILE *file)
+{
+    trace_print_names(file);
+}
+
+static void register_help(void)
+{
+    static OptionHooks hooks = { .option = &option_trace, .help = help_events };
+    option_hooks_append(&hooks);
+}
+MODULE_INIT(MODULE_OPTIONS, register_help)
