@@ -1,0 +1,77 @@
+/*
+ * A vhost back end: whoever works the queues of a virtio device outside the device model. Two
+ * kinds: "user" (a process behind a vhost-user socket) and "kernel" (a vhost character device).
+ *
+ * Everything that takes a message and an answer is asynchronous: done() is called once, from the
+ * main loop or before the function returns; with an error the back end is gone or about to go (then
+ * `gone` follows). Main thread, machine lock held.
+ */
+#ifndef VHOST_BACKEND_H
+#define VHOST_BACKEND_H
+
+#include "vhost/memory-map.h"
+
+typedef struct VhostBackend VhostBackend;
+
+/* One ring, ready to be handed over. Addresses are this process's. */
+typedef struct VhostRing {
+    unsigned index; /* as the back end counts */
+    uint32_t size;  /* entries */
+    uint32_t base;  /* where to go on: VhostGuestOps.base */
+    bool enabled;
+    uint8_t *desc, *driver, *device; /* avail and used ring, or event suppression areas */
+    hwaddr device_addr;              /* guest address of `device`, for the log */
+    int kick_fd, call_fd;            /* borrowed */
+} VhostRing;
+
+/* Everything a back end needs to know to work a device. Borrowed for as long as it runs. */
+typedef struct VhostPlan {
+    uint64_t features; /* accepted by the driver, plus what the socket or kernel needs */
+    const VhostMemoryMap *memory;
+    VhostRing *rings;
+    unsigned count;
+    bool packed;
+} VhostPlan;
+
+typedef void VhostDoneFn(void *opaque, const Error *err); /* err NULL: it worked */
+
+/* The back end's news, for the VhostDevice on top of it. */
+typedef struct VhostBackendEvents {
+    void (*ready)(void *opaque);                  /* negotiated; features() is valid */
+    void (*gone)(void *opaque, const Error *why); /* not ready any more; nothing runs */
+    void (*config_changed)(void *opaque);
+    void (*ring_call)(void *opaque, unsigned index); /* in-band notification */
+    void (*ring_error)(void *opaque, unsigned index);
+} VhostBackendEvents;
+
+typedef struct VhostBackendOps {
+    const char *kind;
+    bool (*is_ready)(VhostBackend *b);
+    /* Virtio feature bits the back end offers. */
+    uint64_t (*features)(VhostBackend *b);
+    unsigned (*max_rings)(VhostBackend *b);
+    unsigned (*max_regions)(VhostBackend *b);
+    void (*start)(VhostBackend *b, const VhostPlan *plan, VhostDoneFn *done, void *opaque);
+    /* Sets base of every ring of the plan that was given to start. The back end no longer touches
+     * guest memory when done() is called, whatever it says. */
+    void (*stop)(VhostBackend *b, VhostDoneFn *done, void *opaque);
+    /* While running: rings first … first + count - 1. */
+    void (*set_enabled)(VhostBackend *b, unsigned first, unsigned count, bool on, VhostDoneFn *done,
+                        void *opaque);
+    /* While running: the plan's memory map has changed. */
+    void (*update_memory)(VhostBackend *b, VhostDoneFn *done, void *opaque);
+    /* A running ring's call descriptor: its own, or -1 for none (masked). */
+    void (*set_call)(VhostBackend *b, unsigned index, int fd);
+    /* Cut the connection here and now: done() of what is under way is not called any more, `gone`
+     * follows from the main loop. */
+    void (*abort)(VhostBackend *b, const char *why);
+    void (*free)(VhostBackend *b);
+} VhostBackendOps;
+
+struct VhostBackend {
+    const VhostBackendOps *ops;
+    const VhostBackendEvents *events; /* set by the VhostDevice */
+    void *events_opaque;
+};
+
+#endif
