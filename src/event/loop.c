@@ -11,12 +11,12 @@
 #include <glib-unix.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/fault.h"
 #include "base/rcu.h"
+#include "base/thread.h"
 #include "event/lock.h"
 #include "event/loop-internal.h"
 
@@ -324,7 +324,7 @@ static gpointer loop_thread(gpointer opaque)
     LoopThreadStart *start = opaque;
     EventLoop *loop = start->loop;
     loop_of_thread = loop;
-    prctl(PR_SET_NAME, loop->name);
+    thread_set_name(pthread_self(), loop->name);
     g_main_context_push_thread_default(loop->context);
     g_mutex_lock(&start->lock);
     loop->thread_id = gettid();
@@ -347,7 +347,7 @@ EventLoop *event_loop_thread_create(const char *name, Error **errp)
     g_mutex_init(&start.lock);
     g_cond_init(&start.ready);
     GError *gerr = NULL;
-    loop->thread = g_thread_try_new(loop->name, loop_thread, &start, &gerr);
+    loop->thread = g_thread_try_new(NULL, loop_thread, &start, &gerr);
     if (loop->thread) {
         g_mutex_lock(&start.lock);
         while (!start.is_ready) {

@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/fdset.h"
+#include "base/thread.h"
 #include "event/clock.h"
 
 #define BACKLOG_RETRY_NS (10 * NS_PER_MS)
@@ -199,6 +200,7 @@ static void lookup_done(void *opaque)
 static void *lookup_thread(void *opaque)
 {
     Lookup *lookup = opaque;
+    thread_set_name(pthread_self(), "lookup");
     lookup->list = socket_resolve(&lookup->addr, false, SOCK_STREAM, 0, NULL, &lookup->err);
     g_mutex_lock(&lookup->lock);
     bool wanted = lookup->attempt != NULL;
@@ -227,7 +229,7 @@ static Progress start_inet(SocketConnect *attempt)
         g_mutex_init(&lookup->lock);
         lookup->attempt = attempt;
         attempt->lookup = lookup;
-        g_thread_unref(g_thread_new("lookup", lookup_thread, lookup));
+        g_thread_unref(g_thread_new(NULL, lookup_thread, lookup));
         return GOING_ON;
     }
     attempt->next = attempt->list;

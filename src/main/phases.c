@@ -15,6 +15,7 @@
 #include "base/fdset.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/thread.h"
 #include "chardev/chardev-record.h"
 #include "devices/timer/rtc-base.h"
 #include "event/lock.h"
@@ -92,6 +93,7 @@ static void apply_message_options(const Config *config)
 {
     const MsgOptions *msg = config_get(config, msg);
     const NameOptions *name = config_get(config, name);
+    thread_names_set_enabled(!name || name->debug_threads);
     report_set_timestamp(msg && msg->timestamp);
     if (msg && msg->guest_name && name) {
         report_set_guest_name(name->guest);

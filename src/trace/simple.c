@@ -10,6 +10,7 @@
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/report.h"
+#include "base/thread.h"
 #include "trace/control.h"
 
 /*
@@ -205,6 +206,7 @@ static void drain_locked(TraceFile *file)
 static void *writer_thread(void *opaque)
 {
     TraceFile *file = opaque;
+    thread_set_name(pthread_self(), "trace");
     trace_enter(); /* what we call may trace */
     g_mutex_lock(&file->lock);
     for (;;) {
@@ -256,7 +258,7 @@ static bool file_start(TraceFile *file, Error **errp)
     if (FAULT("trace thread", errp)) {
         return false;
     }
-    file->writer = g_thread_try_new("trace", writer_thread, file, &gerr);
+    file->writer = g_thread_try_new(NULL, writer_thread, file, &gerr);
     if (!file->writer) {
         error_set(errp, "cannot start the trace thread: %s", gerr->message);
         g_error_free(gerr);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "accel/jit/jit-internal.h"
+#include "base/thread.h"
 #include "event/lock.h"
 #include "object/property.h"
 #include "object/runstate.h"
@@ -77,9 +78,8 @@ static bool jit_accel_create_vcpu(Accel *accel, Cpu *cpu, Error **errp)
         return false;
     }
     cpu->thread_created = true;
-    char name[16];
-    g_snprintf(name, sizeof(name), "CPU %d/JIT", cpu->index);
-    pthread_setname_np(cpu->thread, name);
+    g_autofree char *name = g_strdup_printf("CPU %d/JIT", cpu->index);
+    thread_set_name(cpu->thread, name);
     return true;
 }
 
