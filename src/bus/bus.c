@@ -8,7 +8,6 @@
 #include "memory/memory.h"
 #include "object/property.h"
 
-#define TYPE_SYSTEM_BUS  "System"
 #define SYSTEM_BUS_PATH  "/machine/unattached"
 #define SYSTEM_BUS_CHILD "sysbus"
 #define SYSTEM_BUS_NAME  "main-system-bus"

@@ -1,0 +1,418 @@
+/*
+ * What the PC runs first: firmware from a file, or a kernel without any. Without firmware a ROM of
+ * 64 KiB stands in its place that holds only tables (RSDP, SMBIOS) and a halt at the reset vector.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/report.h"
+#include "devices/char/serial-isa.h"
+#include "devices/misc/fw-cfg.h"
+#include "devices/timer/hpet.h"
+#include "devices/timer/mc146818.h"
+#include "machine/acpi-tables.h"
+#include "machine/pc.h"
+#include "machine/smbios.h"
+#include "object/lifecycle.h"
+
+#define DEFAULT_FIRMWARE "bios-256k.bin"
+#define BIOS_ALIGN       (64 * KiB)
+#define BIOS_MAX         (16 * MiB)
+/* The part that shows below 1 MiB. */
+#define BIOS_LOW_MAX (128 * KiB)
+
+/* The stand-in ROM. */
+#define TABLES_ROM_SIZE (64 * KiB)
+#define TABLES_ROM_BASE (MiB - TABLES_ROM_SIZE)
+#define TABLES_RSDP     0x0000
+#define TABLES_ANCHOR   0x0040
+#define TABLES_SMBIOS   0x0100
+#define RESET_VECTOR    0xfff0
+
+/* Room for the ACPI tables at the top of low memory is rounded to this. */
+#define ACPI_ALIGN (64 * KiB)
+
+/* --- ROM --- */
+
+static bool map_rom(PcMachine *pc, uint64_t size, Error **errp)
+{
+    uint64_t low = MIN_OF(size, BIOS_LOW_MAX);
+
+    if (!memory_region_init_rom(&pc->bios, &pc->parent.parent, "pc.bios", size, errp)) {
+        return false;
+    }
+    pc->bios_size = size;
+    memory_region_init_alias(&pc->bios_low, &pc->parent.parent, "isa-bios", &pc->bios, size - low,
+                             low);
+    memory_region_set_readonly(&pc->bios_low, true);
+    memory_begin();
+    memory_region_add(&pc->nb->pci_memory, 4 * GiB - size, &pc->bios);
+    memory_region_add_overlap(&pc->nb->pci_memory, MiB - low, &pc->bios_low, 1);
+    memory_commit();
+    return true;
+}
+
+static bool load_firmware(PcMachine *pc, const char *path, Error **errp)
+{
+    FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        error_set_errno(errp, errno, "can't open firmware '%s'", path);
+        return false;
+    }
+    if (st.st_size == 0 || st.st_size % BIOS_ALIGN || (uint64_t)st.st_size > BIOS_MAX) {
+        error_set(errp,
+                  "firmware '%s' has %" PRId64 " bytes; a multiple of 64 KiB, at most 16 MiB, is "
+                  "needed",
+                  path, (int64_t)st.st_size);
+        return false;
+    }
+    if (!map_rom(pc, st.st_size, errp)) {
+        return false;
+    }
+    if (!fd_read_all(fd, memory_region_ram_ptr(&pc->bios), st.st_size, errp)) {
+        error_prepend(errp, "firmware '%s': ", path);
+        return false;
+    }
+    return true;
+}
+
+bool pc_make_firmware(PcMachine *pc, Error **errp)
+{
+    Machine *m = &pc->parent;
+    char *path;
+    bool ok;
+
+    if (m->kernel && m->firmware) {
+        error_set(errp, "-kernel starts without firmware; leave out -bios");
+        return false;
+    }
+    pc->boot_direct = m->kernel != NULL;
+    if (pc->boot_direct) {
+        return map_rom(pc, TABLES_ROM_SIZE, errp);
+    }
+    path = machine_find_firmware(m, m->firmware ? m->firmware : DEFAULT_FIRMWARE, errp);
+    if (!path && !m->firmware && !pc->wants_firmware) {
+        /* Nothing would run it: an empty ROM is as good. */
+        error_free(*errp);
+        *errp = NULL;
+        return map_rom(pc, TABLES_ROM_SIZE, errp);
+    }
+    ok = path && load_firmware(pc, path, errp);
+    g_free(path);
+    return ok;
+}
+
+/* --- Tables --- */
+
+static bool note_serial(Device *dev, void *opaque)
+{
+    AcpiBoard *board = opaque;
+    uint32_t irq;
+
+    if (object_dynamic_cast(&dev->parent, TYPE_SERIAL_ISA) && board->serials < ACPI_MAX_SERIAL) {
+        board->serial[board->serials].port = serial_isa_port(dev, &irq);
+        board->serial[board->serials++].irq = irq;
+    }
+    return true;
+}
+
+static void describe_board(PcMachine *pc, AcpiBoard *board)
+{
+    bool q35 = pc_machine_class_of(pc)->q35;
+    AcpiPm *pm = southbridge_pm(pc->pm);
+    uint64_t hole64 = northbridge_hole64_base(pc->nb);
+
+    *board = (AcpiBoard){
+        .q35 = q35,
+        .pm_base = PM_IO_BASE,
+        .gpe0_base = q35 ? PM_IO_BASE + ICH9_GPE_OFFSET : PIIX4_GPE_BASE,
+        .gpe0_len = 2 * (q35 ? ICH9_GPE_BYTES : PIIX4_GPE_BYTES),
+        .s3_type = pc->boot_direct || pm->disable_s3 ? 0xff : ACPI_SLP_S3,
+        .s4_type = pm->disable_s4 ? 0xff : pm->s4_val,
+        .s5_type = ACPI_SLP_S5,
+        .hpet = pc->hpet != NULL,
+        .hpet_id = pc->hpet ? hpet_block_id(pc->hpet) : 0,
+        .rtc = true,
+        .i8042 = pc->i8042 != NULL,
+        .ecam_base = q35 ? Q35_ECAM_BASE : 0,
+        .ecam_buses = Q35_ECAM_BUSES,
+        .window32 = { q35 ? Q35_ECAM_BASE + Q35_ECAM_BUSES * MiB : MAX_OF(pc->nb->lowmem, GiB),
+                      PCI_HOLE32_END - 1 },
+        .window64 = { hole64, hole64 + PCI_HOLE64_SIZE - 1 },
+        .ioapic_base = 0xfec00000,
+        .lapic_base = 0xfee00000,
+        .lowmem = pc->nb->lowmem,
+    };
+    if (!pc->boot_direct) {
+        board->smi_cmd = 0xb2;
+        board->acpi_enable = pm->config.apm_enable;
+        board->acpi_disable = pm->config.apm_disable;
+    }
+    bus_foreach_device(&pc->isa->parent, note_serial, board);
+}
+
+/* For direct boot: linked to their place, the RSDP in the ROM. */
+static void place_tables(PcMachine *pc, AcpiBlob *blob)
+{
+    uint64_t room = ALIGN_UP((uint64_t)blob->tables->len, ACPI_ALIGN);
+
+    pc->acpi_base = pc->nb->lowmem - room;
+    acpi_blob_link(blob, pc->acpi_base);
+    pc->acpi_tables = g_bytes_new(blob->tables->data, blob->tables->len);
+    memcpy(memory_region_ram_ptr(&pc->bios) + TABLES_RSDP, blob->rsdp->data, blob->rsdp->len);
+    pc_make_e820(pc, room);
+}
+
+static bool give_tables(PcMachine *pc, const AcpiBlob *blob, Error **errp)
+{
+    g_autoptr(GBytes) tables = g_bytes_new(blob->tables->data, blob->tables->len);
+    g_autoptr(GBytes) rsdp = g_bytes_new(blob->rsdp->data, blob->rsdp->len);
+    g_autoptr(GBytes) loader = acpi_blob_loader(blob);
+
+    return fw_cfg_add_file(pc->fw_cfg, ACPI_FILE_TABLES, tables, errp) &&
+           fw_cfg_add_file(pc->fw_cfg, ACPI_FILE_RSDP, rsdp, errp) &&
+           fw_cfg_add_file(pc->fw_cfg, ACPI_FILE_LOADER, loader, errp);
+}
+
+static bool make_acpi(PcMachine *pc, Error **errp)
+{
+    AcpiBoard board;
+    AcpiBlob blob;
+    bool ok = true;
+
+    if (pc->acpi == ON_OFF_AUTO_OFF) {
+        return true;
+    }
+    describe_board(pc, &board);
+    acpi_blob_init(&blob);
+    acpi_build(&blob, &pc->parent, &board);
+    if (!pc->boot_direct) {
+        ok = give_tables(pc, &blob, errp);
+    } else if (pc->nb->lowmem < 2 * MiB + ALIGN_UP((uint64_t)blob.tables->len, ACPI_ALIGN)) {
+        error_set(errp,
+                  "the ACPI tables don't fit into %" PRIu64 " KiB of memory; give more with -m",
+                  pc->nb->lowmem / KiB);
+        ok = false;
+    } else {
+        place_tables(pc, &blob);
+    }
+    acpi_blob_finish(&blob);
+    return ok;
+}
+
+static bool make_smbios(PcMachine *pc, Error **errp)
+{
+    g_autoptr(GBytes) tables = smbios_build(&pc->parent, pc->nb->lowmem, pc->nb->highmem, errp);
+    uint8_t anchor[SMBIOS_ANCHOR_SIZE];
+    size_t size;
+    const void *data;
+
+    if (!tables) {
+        return false;
+    }
+    data = g_bytes_get_data(tables, &size);
+    if (!pc->boot_direct) {
+        g_autoptr(GBytes) entry = NULL;
+        smbios_make_anchor(anchor, 0, size); /* firmware fills in the address */
+        entry = g_bytes_new(anchor, sizeof(anchor));
+        return fw_cfg_add_file(pc->fw_cfg, "etc/smbios/smbios-tables", tables, errp) &&
+               fw_cfg_add_file(pc->fw_cfg, "etc/smbios/smbios-anchor", entry, errp);
+    }
+    if (size > RESET_VECTOR - TABLES_SMBIOS) {
+        error_set(errp, "the SMBIOS tables are too big (%zu bytes); use fewer sockets", size);
+        return false;
+    }
+    smbios_make_anchor(anchor, TABLES_ROM_BASE + TABLES_SMBIOS, size);
+    memcpy(memory_region_ram_ptr(&pc->bios) + TABLES_ANCHOR, anchor, sizeof(anchor));
+    memcpy(memory_region_ram_ptr(&pc->bios) + TABLES_SMBIOS, data, size);
+    return true;
+}
+
+/* --- For firmware --- */
+
+static bool add_e820_file(PcMachine *pc, Error **errp)
+{
+    GByteArray *bytes = g_byte_array_new();
+    g_autoptr(GBytes) file = NULL;
+
+    for (guint i = 0; i < pc->e820->len; i++) {
+        const E820Entry *e = &g_array_index(pc->e820, E820Entry, i);
+        uint8_t entry[20];
+        st64_le(entry, e->addr);
+        st64_le(entry + 8, e->len);
+        st32_le(entry + 16, e->type);
+        g_byte_array_append(bytes, entry, sizeof(entry));
+    }
+    file = g_byte_array_free_to_bytes(bytes);
+    return fw_cfg_add_file(pc->fw_cfg, "etc/e820", file, errp);
+}
+
+static bool add_u32_file(PcMachine *pc, const char *name, uint32_t value, Error **errp)
+{
+    uint32_t le = htole32(value);
+    g_autoptr(GBytes) file = g_bytes_new(&le, sizeof(le));
+
+    return fw_cfg_add_file(pc->fw_cfg, name, file, errp);
+}
+
+/* NUMA: nodes, then the node of each CPU, then the bytes of each node. */
+static void add_numa_item(PcMachine *pc)
+{
+    Machine *m = &pc->parent;
+    unsigned n = 1 + m->n_slots + m->numa.count;
+    g_autofree uint64_t *words = g_new0(uint64_t, n);
+
+    words[0] = htole64(m->numa.count);
+    for (unsigned i = 0; i < m->n_slots; i++) {
+        words[1 + i] = htole64(m->numa.count ? m->slots[i].node : 0);
+    }
+    for (unsigned i = 0; i < m->numa.count; i++) {
+        words[1 + m->n_slots + i] = htole64(m->numa.nodes[i]->size);
+    }
+    fw_cfg_add_bytes(pc->fw_cfg, FW_CFG_NUMA, words, n * sizeof(*words));
+}
+
+static bool make_fw_cfg(PcMachine *pc, Error **errp)
+{
+    Machine *m = &pc->parent;
+    AcpiPm *pm = southbridge_pm(pc->pm);
+    const uint8_t states[6] = {
+        0x80, 0, 0, pm->disable_s3 ? 0 : 0x80 | ACPI_SLP_S3, pm->disable_s4 ? 0 : 0x80 | pm->s4_val,
+        0x80,
+    };
+    g_autoptr(GBytes) states_file = g_bytes_new(states, sizeof(states));
+
+    fw_cfg_add_u16(pc->fw_cfg, FW_CFG_NB_CPUS, m->smp.cpus);
+    fw_cfg_add_u16(pc->fw_cfg, FW_CFG_MAX_CPUS, m->slots[m->n_slots - 1].arch_id + 1);
+    fw_cfg_add_u64(pc->fw_cfg, FW_CFG_RAM_SIZE, m->ram_size);
+    fw_cfg_add_u16(pc->fw_cfg, FW_CFG_NOGRAPHIC, !m->graphics);
+    fw_cfg_add_u16(pc->fw_cfg, FW_CFG_BOOT_MENU, m->boot.menu);
+    fw_cfg_add_u32(pc->fw_cfg, FW_CFG_IRQ0_OVERRIDE, 1);
+    add_numa_item(pc);
+    for (guint i = 0; i < m->fw_cfg_files->len; i++) {
+        MachineFwCfgFile *f = m->fw_cfg_files->pdata[i];
+        if (!fw_cfg_add_file(pc->fw_cfg, f->name, f->data, errp)) {
+            return false;
+        }
+    }
+    return fw_cfg_add_file(pc->fw_cfg, "etc/system-states", states_file, errp) &&
+           add_e820_file(pc, errp) &&
+           (m->boot.reboot_timeout < 0 ||
+            add_u32_file(pc, "etc/boot-fail-wait", m->boot.reboot_timeout, errp));
+}
+
+/* Battery-backed memory, as firmware reads it. */
+static void make_cmos(PcMachine *pc)
+{
+    Machine *m = &pc->parent;
+    Device *rtc = pc->rtc;
+    uint64_t ext = MIN_OF((pc->nb->lowmem - MiB) / KiB, 65535u);
+    uint64_t ext16 =
+        pc->nb->lowmem > 16 * MiB ? MIN_OF((pc->nb->lowmem - 16 * MiB) / (64 * KiB), 65535u) : 0;
+    uint64_t high = pc->nb->highmem / (64 * KiB);
+    const char *order = m->boot.order ? m->boot.order : "cad";
+    uint8_t boot[3] = { 0 };
+    uint16_t sum = 0;
+
+    mc146818_set_nvram(rtc, CMOS_BASE_KIB, 640 & 0xff);
+    mc146818_set_nvram(rtc, CMOS_BASE_KIB + 1, 640 >> 8);
+    for (unsigned i = 0; i < 2; i++) {
+        mc146818_set_nvram(rtc, CMOS_EXT_KIB + i, ext >> (8 * i));
+        mc146818_set_nvram(rtc, CMOS_EXT_KIB_2 + i, ext >> (8 * i));
+        mc146818_set_nvram(rtc, CMOS_EXT_64KIB + i, ext16 >> (8 * i));
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        mc146818_set_nvram(rtc, CMOS_HIGH_64KIB + i, high >> (8 * i));
+    }
+    mc146818_set_nvram(rtc, CMOS_CPUS, m->smp.cpus - 1);
+    mc146818_set_nvram(rtc, CMOS_EQUIPMENT, 0x06); /* mouse, FPU; no floppy */
+    /* Letters to the codes of firmware: a floppy, c disk, d CD-ROM, n network. */
+    for (unsigned i = 0, n = 0; order[i] && n < 3; i++) {
+        uint8_t code = order[i] == 'a'   ? 1
+                       : order[i] == 'c' ? 2
+                       : order[i] == 'd' ? 3
+                       : order[i] == 'n' ? 4
+                                         : 0;
+        if (code) {
+            boot[n++] = code;
+        }
+    }
+    mc146818_set_nvram(rtc, CMOS_BOOT_ORDER, boot[1] << 4 | boot[0]);
+    mc146818_set_nvram(rtc, CMOS_BOOT_THIRD, boot[2] << 4);
+    for (unsigned i = CMOS_FLOPPY; i < CMOS_CHECKSUM; i++) {
+        sum += mc146818_get_nvram(rtc, i);
+    }
+    mc146818_set_nvram(rtc, CMOS_CHECKSUM, sum >> 8);
+    mc146818_set_nvram(rtc, CMOS_CHECKSUM + 1, sum);
+}
+
+/* --- Direct boot --- */
+
+/* cli; 1: hlt; jmp 1b: nobody comes here unless the kernel resets the CPU by hand. */
+static const uint8_t halt_code[] = { 0xfa, 0xf4, 0xeb, 0xfd };
+
+static bool prepare_kernel(PcMachine *pc, Error **errp)
+{
+    Machine *m = &pc->parent;
+    const BootLayout layout = {
+        .lowmem = pc->acpi_base ? pc->acpi_base : pc->nb->lowmem,
+        .e820 = pc->e820,
+        .rsdp = pc->acpi_base ? TABLES_ROM_BASE + TABLES_RSDP : 0,
+        .cmdline = m->append,
+        .initrd = m->initrd,
+    };
+
+    memcpy(memory_region_ram_ptr(&pc->bios) + RESET_VECTOR, halt_code, sizeof(halt_code));
+    pc->boot = boot_probe(m->kernel, &layout, errp);
+    return pc->boot != NULL;
+}
+
+bool pc_prepare_boot(PcMachine *pc, Error **errp)
+{
+    make_cmos(pc);
+    pc_make_e820(pc, 0);
+    return make_acpi(pc, errp) && make_smbios(pc, errp) && make_fw_cfg(pc, errp) &&
+           (!pc->boot_direct || prepare_kernel(pc, errp));
+}
+
+void pc_after_reset(PcMachine *pc)
+{
+    Error *err = NULL;
+
+    if (!pc->boot) {
+        return;
+    }
+    northbridge_setup(pc->host);
+    southbridge_setup(pc->bridge, pc->pm);
+    if (pc->acpi_tables) {
+        size_t size;
+        const void *data = g_bytes_get_data(pc->acpi_tables, &size);
+        address_space_write(address_space_memory(), pc->acpi_base, MEMTXATTRS_UNSPECIFIED, data,
+                            size);
+    }
+    if (!boot_install(pc->boot, &err)) {
+        error_report_and_free(err);
+        lifecycle_request_shutdown(SHUTDOWN_CAUSE_HOST_ERROR);
+    }
+}
+
+void pc_free_boot(PcMachine *pc)
+{
+    boot_free(pc->boot);
+    pc->boot = NULL;
+    g_clear_pointer(&pc->acpi_tables, g_bytes_unref);
+    if (pc->bios_size) {
+        memory_begin();
+        memory_region_finish(&pc->bios_low);
+        memory_region_finish(&pc->bios);
+        memory_commit();
+        pc->bios_size = 0;
+    }
+}
