@@ -19,6 +19,7 @@
 #include "chardev/chardev-record.h"
 #include "devices/timer/rtc-base.h"
 #include "event/lock.h"
+#include "main/board-options.h"
 #include "main/control.h"
 #include "main/privileges.h"
 #include "main/sandbox.h"
@@ -431,6 +432,13 @@ static PhaseResult set_machine_properties(StartUp *s, Error **errp)
     return PHASE_DONE;
 }
 
+static PhaseResult describe_board(StartUp *s, Error **errp)
+{
+    return phase_result(board_options_apply(s->machine, s->config, errp) &&
+                        board_options_add_ports(s->machine, s->config, errp) &&
+                        board_options_start_qtest(s->config, errp));
+}
+
 /* What is tried when neither -accel nor -machine accel= says. */
 static const char *const default_accels[] = { "jit" };
 
@@ -538,6 +546,11 @@ static PhaseResult describe_numa(StartUp *s, Error **errp)
         }
     }
     return PHASE_DONE;
+}
+
+static PhaseResult add_nics(StartUp *s, Error **errp)
+{
+    return phase_result(board_options_add_nics(s->machine, s->config, errp));
 }
 
 static PhaseResult complete_machine(StartUp *s, Error **errp)
@@ -679,8 +692,10 @@ const PhaseRow startup_phases[] = {
     { "monitors",               add_monitors },
     { "wait-for-chardevs",      wait_for_chardevs },
     { "machine-properties",     set_machine_properties },
+    { "board-options",          describe_board },
     { "accelerator",            start_accel },
     { "late-objects",           add_late_objects },
+    { "nics",                   add_nics },
     { "numa",                   describe_numa },
     { "complete-machine",       complete_machine },
     { "dump-vmstate",           dump_vmstate },
