@@ -189,6 +189,13 @@ void block_conf_detach(BlockConf *conf)
     }
     if (b->node) {
         block_node_release(b->node, b);
+        /* Now, not when the object goes: the node can be deleted, or used by another. */
+        block_node_unref(b->node);
+        b->node = NULL;
+    }
+    if (b->drive) {
+        b->drive->taken = false;
+        b->drive = NULL;
     }
     b->device = NULL;
 }

@@ -74,10 +74,17 @@ void nic_default_mac(MacAddress *mac)
 Nic *nic_new(const NetClientOps *ops, NicConf *conf, unsigned limit, const char *model,
              const char *id, void *opaque, Error **errp)
 {
-    for (unsigned i = 0; i < conf->peers.count; i++) {
-        if (conf->peers.queues[i]->peer) {
+    NetClient *peers[NET_QUEUES_MAX];
+    unsigned peer_count = 0;
+    if (conf->peers.id) {
+        peer_count = net_client_queues(conf->peers.id, peers, NET_QUEUES_MAX);
+        if (!peer_count) {
+            error_set(errp, "netdev '%s' is gone", conf->peers.id);
+            return NULL;
+        }
+        if (peers[0]->peer) {
             error_set(errp, "netdev '%s' is in use by '%s'; each NIC needs one of its own",
-                      conf->peers.queues[i]->name, conf->peers.queues[i]->peer->name);
+                      conf->peers.id, peers[0]->peer->name);
             return NULL;
         }
     }
@@ -85,13 +92,13 @@ Nic *nic_new(const NetClientOps *ops, NicConf *conf, unsigned limit, const char 
         nic_default_mac(&conf->mac);
     }
     Nic *nic = g_new0(Nic, 1);
-    nic->count = MIN_OF(limit, MAX_OF(1, conf->peers.count));
+    nic->count = MIN_OF(limit, MAX_OF(1, peer_count));
     nic->queues = g_new0(NetClient *, nic->count);
     nic->opaque = opaque;
     nic->mac = &conf->mac;
     g_autofree char *made = NULL;
     for (unsigned i = 0; i < nic->count; i++) {
-        NetClient *peer = i < conf->peers.count ? conf->peers.queues[i] : NULL;
+        NetClient *peer = i < peer_count ? peers[i] : NULL;
         NetClient *nc = net_client_new(ops, model, id ? id : made, peer);
         ((NicClient *)nc)->nic = nic;
         nc->queue_index = i;
@@ -184,8 +191,8 @@ static bool netdev_value_parse(void *owner, const Field *field, void *slot, json
                   found[0]->peer->name);
         return false;
     }
-    g_free(peers->queues);
-    peers->queues = g_memdup2(found, n * sizeof(found[0]));
+    g_free(peers->id);
+    peers->id = g_strdup(id);
     peers->count = n;
     return true;
 }
@@ -194,13 +201,13 @@ static json_t *netdev_value_print(const void *owner, const Field *field, const v
                                   Error **errp)
 {
     const NicPeers *peers = slot;
-    return json_string(peers->count ? peers->queues[0]->name : "");
+    return json_string(peers->id ? peers->id : "");
 }
 
 static void netdev_value_release(void *owner, const Field *field, void *slot)
 {
     NicPeers *peers = slot;
-    g_free(peers->queues);
+    g_free(peers->id);
     *peers = (NicPeers){ 0 };
 }
 

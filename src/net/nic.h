@@ -10,9 +10,9 @@ typedef struct MacAddress {
     uint8_t a[6];
 } MacAddress;
 
-/* The back end's clients, one for each of its queues; found by the property "netdev". */
+/* The back end that the property "netdev" names, and how many queues it has. */
 typedef struct NicPeers {
-    NetClient **queues; /* owned array, borrowed clients */
+    char *id; /* owned; NULL: none */
     unsigned count;
 } NicPeers;
 

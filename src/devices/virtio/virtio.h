@@ -192,7 +192,9 @@ void virtio_notify(VirtioDevice *vdev, Virtqueue *vq);
                  .help = "offer packed virtqueues"),                                         \
         PROP_BIT("in_order", S, parent.host_features, VIRTIO_F_IN_ORDER, false,              \
                  .help = "use buffers in the order they were made available"),               \
-        PROP_BIT("queue_reset", S, parent.host_features, VIRTIO_F_RING_RESET, true,          \
+        PROP_BIT("notification_data", S, parent.host_features, VIRTIO_F_NOTIFICATION_DATA, false, \
+             .help = "doorbells carry the ring position"), \
+    PROP_BIT("queue_reset", S, parent.host_features, VIRTIO_F_RING_RESET, true,          \
                  .help = "offer resetting single queues")
 
 /* First row of a device type's state (DeviceClass.vmstate): status, features, configuration,
