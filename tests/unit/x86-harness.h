@@ -57,7 +57,7 @@ static void harness_flush_page(X86Cpu *cpu, uint64_t linear)
 /* A CPU with every feature that is emulated, in its reset state. */
 static inline X86Cpu *harness_cpu_new(void)
 {
-    X86Cpu *cpu = g_new0(X86Cpu, 1);
+    X86Cpu *cpu = g_aligned_alloc0(1, sizeof(X86Cpu), 64);
     cpu->parent.memory = address_space_memory();
     cpu->parent.io = address_space_io();
     cpu->walk_cache = g_new(struct X86WalkCache, 1);
@@ -88,7 +88,7 @@ static inline void harness_cpu_free(X86Cpu *cpu)
     g_free(cpu->walk_cache);
     g_free(cpu->vendor);
     g_free(cpu->model_id);
-    g_free(cpu);
+    g_aligned_free(cpu);
 }
 
 static inline void harness_start(void)

@@ -18,6 +18,12 @@
 #define PENTIUM3    PENTIUM2 "sse "
 #define PC64        PENTIUM_PRO "mtrr clflush mca pse36 "
 #define LONG_MODE   "lm syscall nx "
+#define EPYC_FEATURES                                                                             \
+    PC64 LONG_MODE                                                                                \
+        "vme pni pclmulqdq fma cx16 ssse3 sse4.1 sse4.2 movbe popcnt aes xsave avx f16c rdrand "  \
+        "mmxext pdpe1gb rdtscp lahf-lm abm sse4a misalignsse 3dnowprefetch osvw topoext "         \
+        "fsgsbase avx2 smep bmi1 bmi2 rdseed adx smap clflushopt sha-ni xsaveopt xsavec xgetbv1 " \
+        "arat hypervisor "
 
 const X86CpuModel x86_models[] = {
     /* x86-64-v2 with the system features that cost nothing under translation. The identity is one
@@ -169,11 +175,13 @@ const X86CpuModel x86_models[] = {
     { .name = "Penryn",
       .base = "Conroe",
       .model = 23,
+      .stepping = 3,
       .model_id = "Intel Core 2 Duo P9xxx (Penryn Class Core 2)",
       .features = "sse4.1 cx16" },
     { .name = "Nehalem",
       .base = "Penryn",
       .model = 26,
+      .stepping = 3,
       .level = 11,
       .model_id = "Intel Core i7 9xx (Nehalem Class Core i7)",
       .features = "sse4.2 popcnt" },
@@ -186,6 +194,7 @@ const X86CpuModel x86_models[] = {
     { .name = "SandyBridge",
       .base = "Westmere",
       .model = 42,
+      .stepping = 1,
       .level = 0xd,
       .model_id = "Intel Xeon E312xx (Sandy Bridge)",
       .features = "avx xsave tsc-deadline x2apic rdtscp xsaveopt" },
@@ -255,8 +264,8 @@ const X86CpuModel x86_models[] = {
       .features = "stibp avx512-bf16 taa-no pschange-mc-no" },
     { .name = "Icelake-Server-noTSX",
       .base = "Cascadelake-Server-noTSX",
-      .model = 134,
-      .stepping = 0,
+      .model = 106,
+      .stepping = 6,
       .level = 0x14,
       .model_id = "Intel Xeon Processor (Icelake)",
       .features = "avx512vbmi umip avx512vbmi2 gfni vaes vpclmulqdq avx512bitalg "
@@ -327,19 +336,15 @@ const X86CpuModel x86_models[] = {
       .level = 0xd,
       .xlevel = 0x8000001e,
       .model_id = "AMD EPYC Processor",
-      .features = PC64 LONG_MODE
-      "vme pni pclmulqdq fma cx16 ssse3 sse4.1 sse4.2 movbe popcnt aes xsave avx f16c rdrand "
-      "mmxext pdpe1gb rdtscp lahf-lm abm sse4a misalignsse 3dnowprefetch osvw topoext "
-      "fsgsbase avx2 smep bmi1 bmi2 rdseed adx smap clflushopt sha-ni xsaveopt xsavec xgetbv1 "
-      "arat hypervisor" },
+      .features = EPYC_FEATURES },
     { .name = "Dhyana",
-      .base = "EPYC",
       .vendor = HYGON,
       .family = 24,
-      .model = 0,
       .stepping = 1,
+      .level = 0xd,
+      .xlevel = 0x8000001e,
       .model_id = "Hygon Dhyana Processor",
-      .features = "ibpb -pclmulqdq -aes -sha-ni" },
+      .features = EPYC_FEATURES "ibpb -pclmulqdq -aes -sha-ni" },
     { .name = "EPYC-Rome",
       .base = "EPYC",
       .model = 49,

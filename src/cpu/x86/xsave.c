@@ -5,6 +5,7 @@
 #include "cpu/x86/xsave.h"
 
 #include <cpuid.h>
+#include <pthread.h>
 
 #include "cpu/x86/exception.h"
 #include "cpu/x86/mmu.h"
@@ -26,17 +27,27 @@ enum {
 #define FCW_INIT        0x37fu
 #define MXCSR_INIT      0x1f80u
 
-void x86_xsave_component(unsigned i, X86XsaveComponent *c)
+/* The host's layout: asked for once, because a CPUID costs an exit where the host is a guest. */
+#define COMPONENTS 63
+static X86XsaveComponent layout[COMPONENTS];
+static pthread_once_t layout_once = PTHREAD_ONCE_INIT;
+
+static void read_layout(void)
 {
     uint32_t a, b, cx, d;
-    *c = (X86XsaveComponent){ 0 };
-    if (i < 2 || i >= 63 || !__get_cpuid_count(0xd, i, &a, &b, &cx, &d) || !a ||
-        (cx & 1) /* supervisor state: not in the standard format */) {
-        return;
+    for (unsigned i = 2; i < COMPONENTS; i++) {
+        /* Supervisor states (ECX bit 0) are not in the standard format. */
+        if (__get_cpuid_count(0xd, i, &a, &b, &cx, &d) && a && !(cx & 1) &&
+            b + a <= X86_XSAVE_SIZE) {
+            layout[i] = (X86XsaveComponent){ .offset = b, .size = a, .aligned = cx & 2 };
+        }
     }
-    if (b + a <= X86_XSAVE_SIZE) {
-        *c = (X86XsaveComponent){ .offset = b, .size = a, .aligned = cx & 2 };
-    }
+}
+
+void x86_xsave_component(unsigned i, X86XsaveComponent *c)
+{
+    pthread_once(&layout_once, read_layout);
+    *c = i < COMPONENTS ? layout[i] : (X86XsaveComponent){ 0 };
 }
 
 uint32_t x86_xsave_area_size(uint64_t components)
@@ -343,10 +354,10 @@ void x86_xrstor(X86Cpu *cpu, uint64_t area, uint64_t mask, bool supervisor, bool
     if (bad) {
         x86_raise_error(cpu, X86_EXC_GP, 0);
     }
-    uint64_t layout = compacted ? comp & ~XCOMP_COMPACTED : 0;
+    uint64_t packed = compacted ? comp & ~XCOMP_COMPACTED : 0;
     uint64_t from_memory = wanted & bv;
     check_range(cpu, area,
-                compacted ? x86_xsave_compacted_size(layout) : x86_xsave_area_size(wanted), 0);
+                compacted ? x86_xsave_compacted_size(packed) : x86_xsave_area_size(wanted), 0);
     /* The compacted form takes MXCSR with SSE, or initialises it; the standard one with SSE or
      * AVX, whatever XSTATE_BV says. */
     bool mxcsr_from_memory = compacted ? (from_memory & 2) != 0 : (wanted & 6) != 0;
@@ -380,7 +391,7 @@ void x86_xrstor(X86Cpu *cpu, uint64_t area, uint64_t mask, bool supervisor, bool
             continue;
         }
         x86_xsave_component(i, &c);
-        uint32_t at = compacted ? compacted_offset(layout, i) : c.offset;
+        uint32_t at = compacted ? compacted_offset(packed, i) : c.offset;
         x86_linear_read(cpu, area + at, s->xsave + c.offset, c.size, x86_access_cpl(s));
     }
     set_in_use(s, (in_use(s) & ~wanted) | from_memory);
