@@ -207,20 +207,33 @@ static bool clock_loop_pop(EventLoop *loop, ClockId clock, int64_t now, EventFn 
     return due;
 }
 
+static unsigned clock_loop_count_due(EventLoop *loop, ClockId clock, int64_t now)
+{
+    TimerList *list = &loop->timers[clock];
+    unsigned count = 0;
+    g_mutex_lock(&list->lock);
+    for (Timer *timer = list->first; timer && timer->deadline <= now; timer = timer->next) {
+        count++;
+    }
+    g_mutex_unlock(&list->lock);
+    return count;
+}
+
+/* A timer that arms itself again for a time that has passed has its next turn with the next
+ * dispatch, so that everything else has one too. */
 static bool clock_loop_run_clock(EventLoop *loop, ClockId clock)
 {
     if (!clock_is_running(clock) || clock_loop_deadline(loop, clock) < 0) {
         return false;
     }
-    bool any = false;
     int64_t now = clock_now(clock);
+    unsigned due = clock_loop_count_due(loop, clock, now);
     EventFn *fn;
     void *opaque;
-    while (clock_loop_pop(loop, clock, now, &fn, &opaque)) {
-        any = true;
+    for (unsigned i = 0; i < due && clock_loop_pop(loop, clock, now, &fn, &opaque); i++) {
         fn(opaque);
     }
-    return any;
+    return due > 0;
 }
 
 bool clock_loop_run(EventLoop *loop)

@@ -163,6 +163,36 @@ static void test_timer_order(void)
     teardown();
 }
 
+typedef struct Again {
+    Timer *timer;
+    int runs;
+} Again;
+
+static void arm_again(void *opaque)
+{
+    Again *a = opaque;
+    a->runs++;
+    timer_set(a->timer, 0);
+}
+
+/* A timer that is always due doesn't keep others from their turn. */
+static void test_timer_again(void)
+{
+    setup();
+    Again a = { 0 };
+    int other = 0;
+    a.timer = timer_new(event_loop_main(), CLK_REALTIME, arm_again, &a);
+    timer_set(a.timer, 0);
+    bh_run_once(event_loop_main(), count, &other);
+    for (int i = 0; i < 3; i++) {
+        event_loop_iterate(event_loop_main(), false);
+    }
+    g_assert_cmpint(a.runs, ==, 3);
+    g_assert_cmpint(other, ==, 1);
+    timer_free(a.timer);
+    teardown();
+}
+
 static void test_virtual_clock(void)
 {
     clock_virtual_set_running(false);
@@ -348,6 +378,7 @@ int main(int argc, char **argv)
     g_test_add_func("/event/bh/frees-itself", test_bh_frees_itself);
     g_test_add_func("/event/bh/threads", test_bh_threads);
     g_test_add_func("/event/timer/order", test_timer_order);
+    g_test_add_func("/event/timer/again", test_timer_again);
     g_test_add_func("/event/timer/real", test_timer_real);
     g_test_add_func("/event/clock/virtual", test_virtual_clock);
     g_test_add_func("/event/lock/poll", test_lock_dropped_in_poll);
