@@ -5,6 +5,7 @@
 #include "base/module.h"
 #include "config/config.h"
 #include "config/rtc-base.h"
+#include "schema/chardev.h"
 #include "schema/config.h"
 #include "schema/hardware.h"
 #include "schema/run.h"
@@ -110,6 +111,78 @@ static void test_records(void)
                                         " between 0 and 65535, got '3-1'");
 }
 
+/* What libvirt starts a guest with, as far as its options are there. */
+static void test_management_program(void)
+{
+    static const char *const words[] = {
+        "rhea",
+        "-name",
+        "guest=t1,debug-threads=on",
+        "-S",
+        "-object",
+        "{\"qom-type\":\"secret\",\"id\":\"masterKey0\",\"format\":\"raw\",\"file\":\"/k.aes\"}",
+        "-machine",
+        "pc-q35-7.2,usb=off,dump-guest-core=off,memory-backend=pc.ram",
+        "-accel",
+        "kvm",
+        "-cpu",
+        "host,migratable=on",
+        "-m",
+        "256",
+        "-object",
+        "{\"qom-type\":\"memory-backend-memfd\",\"id\":\"pc.ram\",\"share\":true,"
+        "\"x-use-canonical-path-for-ramblock-id\":false,\"size\":268435456}",
+        "-overcommit",
+        "mem-lock=off",
+        "-smp",
+        "2,sockets=2,cores=1,threads=1",
+        "-uuid",
+        "00112233-4455-6677-8899-aabbccddeeff",
+        "-no-user-config",
+        "-nodefaults",
+        "-chardev",
+        "socket,id=charmonitor,fd=6,server=on,wait=off",
+        "-mon",
+        "chardev=charmonitor,id=monitor,mode=control",
+        "-rtc",
+        "base=utc",
+        "-no-shutdown",
+        "-device",
+        "{\"driver\":\"pcie-root-port\",\"port\":8,\"chassis\":1,\"id\":\"pci.1\",\"bus\":\"pcie."
+        "0\","
+        "\"multifunction\":true,\"addr\":\"0x1\"}",
+        "-chardev",
+        "socket,id=charnet0,path=/p/vhu.sock,reconnect=10",
+        "-device",
+        "{\"driver\":\"virtio-net-pci\",\"mq\":true,\"vectors\":6,\"rx_queue_size\":1024,"
+        "\"netdev\":\"hostnet0\",\"id\":\"net0\",\"mac\":\"52:54:00:11:22:33\",\"bus\":\"pci.1\","
+        "\"addr\":\"0x0\"}",
+        "-chardev",
+        "pty,id=charserial0",
+        "-sandbox",
+        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        "-msg",
+        "timestamp=on",
+    };
+    int argc = (int)G_N_ELEMENTS(words);
+    Config *c = config_new();
+
+    g_assert_true(config_parse_first(c, argc, (char *const *)words, &error_abort));
+    g_assert_true(config_parse_second(c, argc, (char *const *)words, &error_abort));
+    g_assert_true(config_validate(c, &error_abort));
+    g_assert_cmpint(config_count(c, object), ==, 2);
+    g_assert_cmpint(config_count(c, device), ==, 2);
+    g_assert_cmpint(config_count(c, chardev), ==, 3);
+    g_assert_cmpstr(config_at(c, device, 1)->bus, ==, "pci.1");
+    json_t *vectors = json_object_get(config_at(c, device, 1)->rest, "vectors");
+    g_assert_cmpint(json_integer_value(vectors), ==, 6);
+    g_assert_cmpint(config_get(c, action)->shutdown, ==, SHUTDOWN_ACTION_PAUSE);
+    const MachineOptions *machine = config_get(c, machine);
+    json_t *backend = json_object_get(machine->rest, "memory-backend");
+    g_assert_cmpstr(json_string_value(backend), ==, "pc.ram");
+    config_free(c);
+}
+
 static void test_values(void)
 {
     Config *c = parse("-uuid 00112233-4455-6677-8899-aabbccddeeff -rtc base=2006-06-17T16:01:21",
@@ -184,6 +257,7 @@ int main(int argc, char **argv)
     g_test_add_func("/options/machine-groups", test_machine_groups);
     g_test_add_func("/options/global", test_global);
     g_test_add_func("/options/records", test_records);
+    g_test_add_func("/options/management-program", test_management_program);
     g_test_add_func("/options/values", test_values);
     g_test_add_func("/options/rtc-base", test_rtc_base);
     g_test_add_func("/options/help", test_help);
