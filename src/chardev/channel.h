@@ -49,4 +49,11 @@ bool channel_has_output(Channel *ch);
 int channel_flush(Channel *ch);
 void channel_free(Channel *ch); /* all layers; NULL allowed */
 
+/* The layers there are; each takes over what lies below, NULL for the socket. */
+struct TlsCreds;
+/* hostname: what a client expects the server's certificate to be for; NULL: anything. */
+Channel *channel_tls_new(int fd, struct TlsCreds *creds, const char *hostname, Error **errp);
+Channel *channel_telnet_new(Channel *below, int fd, bool server);
+Channel *channel_websocket_new(Channel *below, int fd);
+
 #endif

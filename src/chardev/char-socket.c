@@ -19,6 +19,7 @@
 #include "chardev/channel.h"
 #include "chardev/chardev-address.h"
 #include "chardev/chardev-internal.h"
+#include "crypto/tls-creds.h"
 #include "event/socket.h"
 #include "trace/chardev-events.h"
 
@@ -33,7 +34,8 @@ typedef enum SocketState { STATE_IDLE, STATE_CONNECTING, STATE_HANDSHAKE, STATE_
 typedef struct CharSocket {
     Chardev parent;
     SocketAddr addr;
-    bool server, wait, nodelay;
+    bool server, wait, nodelay, telnet, websocket;
+    TlsCreds *tls_creds;  /* reference; NULL: plain */
     int64_t reconnect_ns; /* longest pause; 0: no reconnection */
 
     int listener;
@@ -47,10 +49,11 @@ typedef struct CharSocket {
     bool want_output;     /* the core waits for writability */
     int fds[FD_PASS_MAX]; /* received, not yet taken */
     unsigned nfds;
-    int64_t opened_at;    /* ns */
-    int peer_pid;         /* atomic; -1: not known */
-    BottomHalf *drop_bh;  /* chardev_disconnect(), write errors */
-    BottomHalf *input_bh; /* input left in the channel */
+    int64_t opened_at;     /* ns */
+    bool handshake_failed; /* the last one, and it was said */
+    int peer_pid;          /* atomic; -1: not known */
+    BottomHalf *drop_bh;   /* chardev_disconnect(), write errors */
+    BottomHalf *input_bh;  /* input left in the channel */
 
     SocketConnect *attempt;
     Timer *retry;
@@ -150,9 +153,15 @@ static void update_filename(CharSocket *sock)
         peer = socket_peer_name(sock->fd);
     }
     const char *peer_rest = peer && g_str_has_prefix(peer, "tcp:") ? peer + 4 : peer;
-    chardev_set_filename(&sock->parent, "%s%s%s%s%s", open ? "" : "disconnected:", addr,
-                         sock->server ? ",server=on" : "", peer_rest ? " <-> " : "",
-                         peer_rest ? peer_rest : "");
+    const char *kind = sock->telnet      ? "telnet:"
+                       : sock->websocket ? "websocket:"
+                       : sock->tls_creds ? "tls:"
+                                         : NULL;
+    bool tcp = g_str_has_prefix(addr, "tcp:");
+    chardev_set_filename(&sock->parent, "%s%s%s%s%s%s",
+                         open ? "" : "disconnected:", kind && tcp ? kind : "",
+                         kind && tcp ? addr + 4 : addr, sock->server ? ",server=on" : "",
+                         peer_rest ? " <-> " : "", peer_rest ? peer_rest : "");
 }
 
 /* --- Descriptors that came --- */
@@ -385,6 +394,7 @@ static void fail_first(CharSocket *sock, Error *err)
 static void become_open(CharSocket *sock)
 {
     sock->state = STATE_OPEN;
+    sock->handshake_failed = false;
     sock->opened_at = clock_now(CLK_REALTIME);
     __atomic_store_n(&sock->was_connected, true, __ATOMIC_RELEASE);
     update_filename(sock);
@@ -396,6 +406,19 @@ static void become_open(CharSocket *sock)
     if (sock->state == STATE_OPEN && sock->in_watch) {
         socket_accept_input(&sock->parent);
     }
+}
+
+static void fail_handshake(CharSocket *sock, Error *err)
+{
+    trace_chardev_connect_failed(chardev_name(&sock->parent), error_message(err));
+    if (!sock->handshake_failed) {
+        /* Once: it is tried again many times a second. */
+        sock->handshake_failed = true;
+        report_warning("chardev '%s': handshake failed: %s", chardev_name(&sock->parent),
+                       error_message(err));
+    }
+    drop_connection(sock);
+    fail_first(sock, err);
 }
 
 static void continue_handshake(void *opaque)
@@ -410,14 +433,28 @@ static void continue_handshake(void *opaque)
     case CHANNEL_GOES_ON:
         fd_watch_enable(sock->out_watch, false, want_write);
         break;
-    case CHANNEL_FAILED: {
-        report_warning("chardev '%s': handshake failed: %s", chardev_name(&sock->parent),
-                       error_message(err));
-        drop_connection(sock);
-        fail_first(sock, err);
+    case CHANNEL_FAILED:
+        fail_handshake(sock, err);
         break;
     }
+}
+
+static bool make_channel(CharSocket *sock, Error **errp)
+{
+    if (sock->tls_creds) {
+        const char *host = sock->server || sock->addr.kind != SOCKET_INET ? NULL : sock->addr.host;
+        sock->channel = channel_tls_new(sock->fd, sock->tls_creds, host, errp);
+        if (!sock->channel) {
+            return false;
+        }
     }
+    if (sock->websocket) {
+        sock->channel = channel_websocket_new(sock->channel, sock->fd);
+    }
+    if (sock->telnet) {
+        sock->channel = channel_telnet_new(sock->channel, sock->fd, sock->server);
+    }
+    return true;
 }
 
 /* Takes ownership of fd. */
@@ -442,6 +479,11 @@ static void use_connection(CharSocket *sock, int fd)
     }
     sock->state = STATE_HANDSHAKE;
     remember_open(sock);
+    Error *err = NULL;
+    if (!make_channel(sock, &err)) {
+        fail_handshake(sock, err);
+        return;
+    }
     if (!sock->channel) {
         become_open(sock);
         return;
@@ -647,12 +689,15 @@ static bool check_options(const Chardev *base, const ChardevSocket *options, con
         wrong = "the time between connections can't be negative";
     } else if (options->has_tn3270 && options->tn3270) {
         wrong = "'tn3270' is not available";
-    } else if (options->has_websocket && options->websocket) {
-        wrong = "'websocket' is not available";
-    } else if (options->has_telnet && options->telnet) {
-        wrong = "'telnet' is not available";
-    } else if (options->tls_creds || options->tls_authz) {
-        wrong = "TLS is not available";
+    } else if (options->has_websocket && options->websocket && !server) {
+        wrong = "'websocket' is for servers, and this is a client";
+    } else if (options->has_websocket && options->websocket && options->has_telnet &&
+               options->telnet) {
+        wrong = "'websocket' and 'telnet' exclude each other";
+    } else if (options->tls_authz) {
+        wrong = "'tls-authz' is not available";
+    } else if (options->tls_creds && addr->kind == SOCKET_UNIX) {
+        wrong = "TLS is for TCP, and this is a unix socket";
     }
     if (wrong) {
         error_set(errp, "chardev '%s': %s", chardev_name(base), wrong);
@@ -671,6 +716,17 @@ static bool socket_open(Chardev *base, const ChardevBackend *record, Error **err
     sock->server = !options->has_server || options->server;
     sock->wait = options->has_wait && options->wait;
     sock->nodelay = options->has_nodelay && options->nodelay;
+    sock->telnet = options->has_telnet && options->telnet;
+    sock->websocket = options->has_websocket && options->websocket;
+    if (options->tls_creds) {
+        sock->tls_creds = tls_creds_find(
+            options->tls_creds, sock->server ? TLS_ENDPOINT_SERVER : TLS_ENDPOINT_CLIENT, errp);
+        if (!sock->tls_creds) {
+            error_prepend(errp, "chardev '%s': ", chardev_name(base));
+            return false;
+        }
+        object_ref(&sock->tls_creds->parent);
+    }
     sock->reconnect_ns = options->has_reconnect      ? options->reconnect * NS_PER_SECOND
                          : options->has_reconnect_ms ? options->reconnect_ms * NS_PER_MS
                                                      : 0;
@@ -702,6 +758,9 @@ static void socket_close(Chardev *base)
     if (sock->listener >= 0) {
         fd_close(fd_steal(&sock->listener));
         socket_unlink(&sock->addr);
+    }
+    if (sock->tls_creds) {
+        object_unref(&sock->tls_creds->parent);
     }
     error_free(sock->first_error);
     socket_addr_release(&sock->addr);

@@ -14,6 +14,7 @@ LAYERS = [
     {"config"},
     {"trace"},
     {"memory"},
+    {"crypto"},
     {"chardev"},
     {"block"},
     {"vhost"},
