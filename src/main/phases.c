@@ -21,6 +21,7 @@
 #include "event/lock.h"
 #include "main/board-options.h"
 #include "main/control.h"
+#include "main/host-backends.h"
 #include "main/privileges.h"
 #include "main/sandbox.h"
 #include "main/startup.h"
@@ -548,6 +549,16 @@ static PhaseResult describe_numa(StartUp *s, Error **errp)
     return PHASE_DONE;
 }
 
+static PhaseResult add_disks(StartUp *s, Error **errp)
+{
+    return phase_result(host_backends_add_disks(s->config, errp));
+}
+
+static PhaseResult add_netdevs(StartUp *s, Error **errp)
+{
+    return phase_result(host_backends_add_netdevs(s->config, errp));
+}
+
 static PhaseResult add_nics(StartUp *s, Error **errp)
 {
     return phase_result(board_options_add_nics(s->machine, s->config, errp));
@@ -594,6 +605,9 @@ static PhaseResult build_board(StartUp *s, Error **errp)
 
 static PhaseResult add_devices(StartUp *s, Error **errp)
 {
+    if (!host_backends_plug_drives(errp)) {
+        return PHASE_FAILED;
+    }
     for (size_t i = 0; i < config_count(s->config, device); i++) {
         const ConfigItem *item = config_item(s->config, device, i);
         const DeviceOptions *o = item->value;
@@ -614,6 +628,7 @@ static PhaseResult finish_machine(StartUp *s, Error **errp)
         return PHASE_FAILED;
     }
     global_properties_check_unused();
+    host_backends_check_unused();
     phase_advance(PHASE_READY);
     return PHASE_DONE;
 }
@@ -694,6 +709,8 @@ const PhaseRow startup_phases[] = {
     { "machine-properties",     set_machine_properties },
     { "board-options",          describe_board },
     { "accelerator",            start_accel },
+    { "disks",                  add_disks },
+    { "netdevs",                add_netdevs },
     { "late-objects",           add_late_objects },
     { "nics",                   add_nics },
     { "numa",                   describe_numa },

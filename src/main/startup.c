@@ -12,6 +12,7 @@
 #include "devices/timer/rtc-base.h"
 #include "event/lock.h"
 #include "main/control.h"
+#include "main/host-backends.h"
 #include "monitor/monitor.h"
 #include "object/phase.h"
 #include "object/runstate.h"
@@ -133,6 +134,7 @@ static void startup_finish_machine(StartUp *s)
     s->reminder = NULL;
     machine_destroy(s->machine);
     s->machine = NULL;
+    host_backends_finish();
     vm_set_vcpu_hooks(NULL);
 }
 
