@@ -15,7 +15,7 @@
 
 typedef __int128 Wide;
 
-#define REGION_DEPTH_MAX 64 /* deeper is a loop of aliases */
+#define REGION_DEPTH_MAX 1024 /* deeper is a loop of aliases; a bridge takes three */
 
 typedef struct RenderContext {
     FlatView *view;

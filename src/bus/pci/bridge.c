@@ -190,8 +190,15 @@ void pci_bridge_reset(PciBridge *br)
     pci_set_long(c + PCI_PREF_BASE_UPPER32, 0);
     pci_set_long(c + PCI_PREF_LIMIT_UPPER32, 0);
     pci_set_word(c + PCI_BRIDGE_CONTROL, 0);
-    pci_set_word(c + PCI_COMMAND, 0);
     update_windows(br);
+}
+
+void pci_bridge_command_changed(PciDevice *dev)
+{
+    PciBridge *br = (PciBridge *)object_dynamic_cast(&dev->parent.parent, TYPE_PCI_BRIDGE_BASE);
+    if (br && br->windows_shown) {
+        update_windows(br);
+    }
 }
 
 /* Bridge 1.2, 3.2.5.18: the secondary bus's reset, on the rising edge. */

@@ -112,14 +112,6 @@ static bool express_realize(PciDevice *dev, Error **errp)
     return true;
 }
 
-static void express_reset(Device *obj)
-{
-    PciDevice *dev = pci_device_cast(obj);
-    pci_bridge_reset(pci_bridge_cast(dev));
-    pcie_cap_reset(dev);
-    pcie_aer_reset(dev);
-}
-
 /* clang-format off */
 static const Field express_properties[] = {
     PROP_ON_OFF_AUTO("msi", ExpressBridge, msi, ON_OFF_AUTO_AUTO, .help = "message-signalled interrupts"),
@@ -133,7 +125,6 @@ static void express_class_init(ObjectClass *klass, const void *data)
     pc->realize = express_realize;
     pc->vendor_id = PCI_VENDOR_ID_REDHAT;
     pc->device_id = 0x000e;
-    device_class_cast(klass)->reset = express_reset;
     device_class_cast(klass)->desc = "PCI Express to PCI bridge";
 }
 

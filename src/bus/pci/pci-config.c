@@ -257,6 +257,7 @@ void pci_command_changed(PciDevice *dev, uint16_t old)
         pci_intx_disable_changed(dev, now & PCI_COMMAND_INTX_DISABLE);
     }
     memory_region_set_enabled(&dev->dma_alias, (now & PCI_COMMAND_MASTER) && dev->has_power);
+    pci_bridge_command_changed(dev);
 }
 
 /* PCI PM 1.2, 5.4: from D3hot to D0 the function starts anew, unless it says otherwise. */

@@ -318,6 +318,10 @@ void pci_device_reset_config(PciDevice *dev)
     pci_update_mappings(dev);
     msi_reset(dev);
     msix_reset(dev);
+    pcie_cap_reset(dev);
+    if (!dev->flr_running) { /* recorded errors outlive a function's reset (PCIe 5.0, 7.4) */
+        pcie_aer_reset(dev);
+    }
     memory_commit();
 }
 

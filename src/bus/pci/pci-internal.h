@@ -28,6 +28,9 @@ void pci_bus_unregister(PciBus *bus, PciDevice *dev);
 /* pci-device.c */
 void pci_reset_function(PciDevice *dev);
 
+/* bridge.c: the windows follow; nothing for other devices */
+void pci_bridge_command_changed(PciDevice *dev);
+
 /* pci-rom.c, info.c: "ethernet" and so on for a class */
 const char *pci_class_fw_name(uint16_t class_id);
 const char *pci_class_description(uint16_t class_id); /* NULL if not known */

@@ -131,7 +131,8 @@ typedef struct PciIntxRoute {
 
 /* What a root bus needs from its chipset. */
 typedef struct PciRootOps {
-    /* Which of the chipset's lines a device's pin (0..3) leads to. */
+    /* Which of the chipset's lines a device's pin (0..3) leads to: always the same one. Where lines
+     * lead (PIRQ routing) is set_irq's matter. */
     int (*map_irq)(void *opaque, PciDevice *dev, int pin);
     void (*set_irq)(void *opaque, int line, int level);
     int lines;

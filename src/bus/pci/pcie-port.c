@@ -290,8 +290,6 @@ static void port_reset(Device *obj)
     PciDevice *dev = pci_device_cast(obj);
 
     pci_bridge_reset(pci_bridge_cast(dev));
-    pcie_cap_reset(dev);
-    pcie_aer_reset(dev);
     if (kind_of(dev)->slot) {
         pcie_slot_reset(dev);
     }

@@ -126,21 +126,27 @@ void pcie_cap_add_flr(PciDevice *dev)
     pci_set_long(devcap, pci_get_long(devcap) | PCI_EXP_DEVCAP_FLR);
 }
 
+static void clear_writable(PciDevice *dev, unsigned at)
+{
+    uint8_t *reg = dev->config + at;
+    pci_set_word(reg, pci_get_word(reg) & ~(pci_get_word(dev->config_mask + at) |
+                                            pci_get_word(dev->config_w1c + at)));
+}
+
 void pcie_cap_reset(PciDevice *dev)
 {
-    if (!dev->exp_cap) {
-        return;
+    static const uint8_t registers[] = { PCI_EXP_DEVCTL, PCI_EXP_DEVSTA, PCI_EXP_LNKCTL,
+                                         PCI_EXP_DEVCTL2, PCI_EXP_RTCTL };
+
+    for (size_t i = 0; dev->exp_cap && i < ARRAY_LEN(registers); i++) {
+        clear_writable(dev, dev->exp_cap + registers[i]);
     }
-    static const uint8_t controls[] = { PCI_EXP_DEVCTL, PCI_EXP_LNKCTL, PCI_EXP_DEVCTL2,
-                                        PCI_EXP_RTCTL };
-    for (size_t i = 0; i < ARRAY_LEN(controls); i++) {
-        uint8_t at = (uint8_t)(dev->exp_cap + controls[i]);
-        pci_set_word(dev->config + at,
-                     pci_get_word(dev->config + at) & ~pci_get_word(dev->config_mask + at));
+    if (dev->ats_cap) {
+        clear_writable(dev, dev->ats_cap + PCI_ATS_CTRL);
     }
-    uint8_t *devsta = dev->config + dev->exp_cap + PCI_EXP_DEVSTA;
-    pci_set_word(devsta, pci_get_word(devsta) &
-                             ~pci_get_word(dev->config_w1c + dev->exp_cap + PCI_EXP_DEVSTA));
+    if (dev->acs_cap) {
+        clear_writable(dev, dev->acs_cap + PCI_ACS_CTRL);
+    }
 }
 
 /* --- Extended capabilities --- */

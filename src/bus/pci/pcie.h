@@ -34,6 +34,7 @@ extern const ValueType value_type_pcie_width; /* "1", "2", "4", "8", "12", "16",
 uint8_t pcie_add_cap(PciDevice *dev, uint8_t offset, uint8_t type, uint8_t port, Error **errp);
 /* The endpoint's, as pcie_add_cap() with the right type. */
 uint8_t pcie_add_endpoint_cap(PciDevice *dev, uint8_t offset, Error **errp);
+/* Control and status registers of the capability, of ATS and ACS; done with every reset. */
 void pcie_cap_reset(PciDevice *dev);
 uint8_t pcie_cap_type(const PciDevice *dev);
 /* Device errors: what the guest may enable in Device Control (with AER or without). */
@@ -57,7 +58,7 @@ bool pcie_add_acs(PciDevice *dev, uint16_t offset, Error **errp); /* ports, or f
 
 /* Behind a downstream or root port? */
 bool pcie_has_upstream_port(const PciDevice *dev);
-/* For devices that override DeviceClass.reset or config_write: what the core does by itself. */
+/* What follows a write; pci_default_config_write() calls it. */
 void pcie_config_written(PciDevice *dev, uint32_t addr, uint32_t value, unsigned len);
 
 /* --- Advanced error reporting --- */
