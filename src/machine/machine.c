@@ -269,10 +269,14 @@ void machine_destroy(Machine *m)
     MachineClass *mc = machine_class_of(m);
     device_set_machine_ready(false);
     bus_foreach_device(bus_system(), machine_destroy_device, NULL);
-    if (m->board_ready && mc->finish) {
+    if (mc->finish) {
         mc->finish(m);
     }
     object_ref(&m->parent);
+    /* Memory that it owns may keep the machine for a while: what is in it goes now. */
+    while (m->parent.children && m->parent.children->len) {
+        object_unparent(m->parent.children->pdata[m->parent.children->len - 1]);
+    }
     object_unparent(&m->parent);
     object_unref(&m->parent);
 }

@@ -167,7 +167,7 @@ struct MachineClass {
 
     bool (*init)(Machine *m, Error **errp);    /* board; on failure leaves nothing behind */
     bool (*ready)(Machine *m, Error **errp);   /* all devices are there */
-    void (*finish)(Machine *m);                /* mirror of init */
+    void (*finish)(Machine *m);                /* mirror of init, also of one that failed */
     void (*reset)(Machine *m, ResetType type); /* NULL: machine_reset_all() */
     void (*wakeup)(Machine *m);
 };

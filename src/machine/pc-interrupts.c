@@ -122,6 +122,7 @@ void pc_free_lines(PcMachine *pc)
 {
     if (pc->pic) {
         x86_apic_bus_set_pic(x86_apic_bus(), NULL, NULL);
+        pc->pic = NULL;
     }
     irq_free_array(pc->gsi);
     irq_free_array(pc->intr);
