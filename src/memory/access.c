@@ -386,6 +386,11 @@ static uint64_t copy_step(AddressSpace *as, hwaddr addr, MemTxAttrs attrs, uint8
             return t.length;
         }
         mr = t.range->mr;
+        if (is_write && mr->kind == REGION_RAM && t.range->readonly) {
+            /* Read-only by an alias on the way: the region itself doesn't know. */
+            *result |= MEMTX_ERROR;
+            return t.length;
+        }
         unsigned size = device_piece(mr, t.offset, t.length);
         uint64_t value = is_write ? ldn_le(buf, size) : 0;
         if (!locked && is_write && rcu_load(&mr->eventfds) && size >= valid_min(mr->ops) &&
