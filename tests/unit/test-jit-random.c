@@ -169,6 +169,9 @@ static Machine *machine_new(void)
     m->mode = 3 | X86_MODE_PE | X86_MODE_LMA | X86_MODE_CS64 | X86_MODE_FLAT | X86_MODE_CS_BASE0 |
               X86_MODE_OSFXSR | X86_MODE_AVX;
     m->cpu->state.mode = m->mode;
+    m->cpu->state.cr0 = X86_CR0_PE | X86_CR0_MP | X86_CR0_NE;
+    m->cpu->state.cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXSAVE | X86_CR4_OSXMMEXCPT;
+    m->cpu->state.xcr0 = 7;
     m->j = jit_cpu_create(m->jit, m->cpu, &error_abort);
     m->j->stop_at_exception = true;
     return m;
@@ -229,7 +232,7 @@ static bool excluded(const JitInsn *in)
         in->i.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW) {
         return true;
     }
-    if (jit_op_for(in, &op)) {
+    if (jit_op_for(in, &op) && !jit_vector_op(in, &op)) {
         JitOp s = { 0 };
         if (!jit_string_op(in, &s) || in->i.opcode < 0xa4) {
             return true;
@@ -276,9 +279,34 @@ static uint64_t data_address(unsigned size)
     return rnd() % 2 ? a & ~UINT64_C(63) : a;
 }
 
+/* A gather: small indices everywhere, a base in the middle. */
+static bool steer_gather(Snippet *s, JitInsn *in, State *st)
+{
+    const ZydisDecodedOperand *o = &in->o[in->mem];
+    int base = jit_gpr_number(o->mem.base), index = ZydisRegisterGetId(o->mem.index);
+    if (s->n || base < 0 || base == X86_RSP || in->i.address_width != 64) {
+        return false;
+    }
+    st->gpr[base] = DATA + 4096 - (uint64_t)o->mem.disp.value;
+    for (unsigned n = 0; n < 32; n += 4) {
+        unsigned wide = in->i.opcode & 1;
+        int32_t v = wide && n % 8 ? 0 : (int32_t)(rnd() % 256);
+        memcpy(st->xsave + (n < 16 ? 160 : 576 - 16) + 16 * index + n, &v, 4);
+    }
+    return true;
+}
+
 /* Make the memory operand hit the data area by choosing registers or the displacement. */
 static bool steer(Snippet *s, JitInsn *in, State *st)
 {
+    if (in->i.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU || in->i.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
+        in->i.mnemonic == ZYDIS_MNEMONIC_VMASKMOVDQU) {
+        if (touched_before(s, X86_RDI)) {
+            return false;
+        }
+        st->gpr[X86_RDI] = DATA + rnd() % 4000;
+        return in->i.address_width == 64;
+    }
     if (in->mem < 0) {
         return true;
     }
@@ -287,7 +315,7 @@ static bool steer(Snippet *s, JitInsn *in, State *st)
         return true;
     }
     if (o->mem.type == ZYDIS_MEMOP_TYPE_VSIB) {
-        return false;
+        return steer_gather(s, in, st);
     }
     int base = jit_gpr_number(o->mem.base), index = jit_gpr_number(o->mem.index);
     unsigned size = MAX_OF(o->size / 8u, 1u);
@@ -383,6 +411,13 @@ static bool add_insn(Snippet *s, State *st)
         if (rnd() % 3 == 0) {
             b[at++] = rnd() % 2 ? 0x38 : 0x3a;
         }
+    }
+    if (rnd() % 64 == 0) { /* gathers are rare among random bytes */
+        b[0] = 0xc4;
+        b[1] = (uint8_t)((rnd() & 0xe0) | 2);
+        b[2] = (uint8_t)((rnd() & 0xfc) | 1);
+        b[3] = (uint8_t)(0x90 | rnd() % 4);
+        b[4] = (uint8_t)((rnd() & 0xf8) | 4);
     }
     if (!jit_decode(X86_MODE_CS64, b, sizeof(b), in, &truncated) || excluded(in)) {
         return false;

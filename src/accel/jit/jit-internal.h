@@ -403,6 +403,7 @@ typedef struct JitInsn JitInsn;
 JitOpFn *jit_op_for(const JitInsn *in, JitOp *op);
 void jit_op_misaligned(JitCpu *j, const JitOp *op, uint64_t ea);
 bool jit_string_op(const JitInsn *in, JitOp *op);
+bool jit_vector_op(const JitInsn *in, JitOp *op);
 
 static inline uint64_t jit_linear_rip(const X86State *s)
 {

@@ -746,17 +746,6 @@ static const OpRow rows[] = {
     { M(ENCLS), op_undefined, .ends = true },
     { M(ENCLU), op_undefined, .ends = true },
     { M(ENCLV), op_undefined, .ends = true },
-    { M(MASKMOVQ), op_undefined, .ends = true },
-    { M(MASKMOVDQU), op_undefined, .ends = true },
-    { M(VMASKMOVDQU), op_undefined, .ends = true },
-    { M(VGATHERDPD), op_undefined, .ends = true },
-    { M(VGATHERDPS), op_undefined, .ends = true },
-    { M(VGATHERQPD), op_undefined, .ends = true },
-    { M(VGATHERQPS), op_undefined, .ends = true },
-    { M(VPGATHERDD), op_undefined, .ends = true },
-    { M(VPGATHERDQ), op_undefined, .ends = true },
-    { M(VPGATHERQD), op_undefined, .ends = true },
-    { M(VPGATHERQQ), op_undefined, .ends = true },
 };
 #undef M
 
@@ -903,7 +892,7 @@ JitOpFn *jit_op_for(const JitInsn *in, JitOp *op)
     default:
         break;
     }
-    if (jit_string_op(in, op)) {
+    if (jit_string_op(in, op) || jit_vector_op(in, op)) {
         return op->fn;
     }
     unsigned r = row_of[in->i.mnemonic];

@@ -233,7 +233,8 @@ static void emit_insn(JitTranslator *t, unsigned n)
             (JitMapEntry){ .host = (uint32_t)(uintptr_t)t->hot.p, .insn = in->offset };
     }
     if (t->ops[n].fn) {
-        bool mem = t->ops[n].rm_is_mem && in->mem >= 0;
+        bool mem = t->ops[n].rm_is_mem && in->mem >= 0 &&
+                   in->o[in->mem].mem.type != ZYDIS_MEMOP_TYPE_VSIB;
         Ea ea;
         if (mem) {
             ea = jit_ea_of(t, in, &in->o[in->mem]);
