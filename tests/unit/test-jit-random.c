@@ -244,6 +244,11 @@ static bool excluded(const JitInsn *in)
             (o->mem.segment == ZYDIS_REGISTER_FS || o->mem.segment == ZYDIS_REGISTER_GS)) {
             return true;
         }
+        if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && jit_gpr_number(o->reg.value) == X86_RSP &&
+            o->visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN &&
+            (o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) {
+            return true; /* the stack would move to where memory isn't put back */
+        }
         if (o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
             ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_SEGMENT) {
             return true;
@@ -267,6 +272,23 @@ static bool touched_before(const Snippet *s, int gpr)
         }
     }
     return false;
+}
+
+/* Is it the base of an earlier access, and never written? */
+static bool shared_base(const Snippet *s, int gpr)
+{
+    bool base = false;
+    for (unsigned k = 0; k < s->n; k++) {
+        for (unsigned n = 0; n < s->insn[k].i.operand_count; n++) {
+            const ZydisDecodedOperand *o = &s->insn[k].o[n];
+            if (o->type == ZYDIS_OPERAND_TYPE_REGISTER && jit_gpr_number(o->reg.value) == gpr &&
+                (o->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)) {
+                return false;
+            }
+            base |= (int)n == s->insn[k].mem && jit_gpr_number(o->mem.base) == gpr;
+        }
+    }
+    return base;
 }
 
 /* An address in the data area; sometimes at the end of its first page. */
@@ -320,13 +342,18 @@ static bool steer(Snippet *s, JitInsn *in, State *st)
     int base = jit_gpr_number(o->mem.base), index = jit_gpr_number(o->mem.index);
     unsigned size = MAX_OF(o->size / 8u, 1u);
     uint64_t target = data_address(size);
+    bool bits = in->o[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                (in->i.mnemonic == ZYDIS_MNEMONIC_BT || in->i.mnemonic == ZYDIS_MNEMONIC_BTS ||
+                 in->i.mnemonic == ZYDIS_MNEMONIC_BTR || in->i.mnemonic == ZYDIS_MNEMONIC_BTC);
+    if (!bits && base >= 0 && index < 0 && base != X86_RSP && in->i.address_width == 64 &&
+        shared_base(s, base)) { /* accesses that may share a check */
+        uint64_t at = st->gpr[base] + (uint64_t)o->mem.disp.value;
+        return at >= DATA && at + size <= DATA + DATA_BYTES;
+    }
     if (o->mem.base == ZYDIS_REGISTER_RIP || base < 0 || base == index || base == X86_RSP ||
         touched_before(s, base) || (index >= 0 && touched_before(s, index))) {
         return false;
     }
-    bool bits = in->o[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-                (in->i.mnemonic == ZYDIS_MNEMONIC_BT || in->i.mnemonic == ZYDIS_MNEMONIC_BTS ||
-                 in->i.mnemonic == ZYDIS_MNEMONIC_BTR || in->i.mnemonic == ZYDIS_MNEMONIC_BTC);
     if (bits) {
         int r = jit_gpr_number(in->o[1].reg.value);
         if (r == base || r == index || touched_before(s, r)) {
@@ -581,7 +608,7 @@ static void test_random(void)
 
     for (uint64_t f = 0; f < forms;) {
         Snippet s = { .len = 0 };
-        unsigned want = 1 + (unsigned)(rnd() % 3);
+        unsigned want = 1 + (unsigned)(rnd() % 4);
         random_state(&first);
         for (unsigned tries = 0; s.n < want && tries < 200; tries++) {
             add_insn(&s, &first);

@@ -390,6 +390,7 @@ void jit_cache_flush(Jit *jit)
     arena_free(jit);
     jit->hot = jit->hot_start;
     jit->cold = jit->cold_start;
+    memset(jit->group_misses, 0, sizeof(jit->group_misses));
     for (unsigned i = 0; jit->cpus && i < jit->cpus->len; i++) {
         JitCpu *j = g_ptr_array_index(jit->cpus, i);
         __atomic_store_n(&j->code_gone, true, __ATOMIC_SEQ_CST);

@@ -15,6 +15,8 @@ typedef struct JitInsn {
     uint16_t offset;                    /* in the page */
     uint16_t flags_read, flags_written; /* arithmetic flags; written: for certain */
     uint16_t live_in, live_out;
+    int8_t group[2]; /* of the explicit operand and of the stack access; -1 none */
+    int64_t group_offset[2];
     int8_t mem; /* index of the explicit memory operand; -1 none */
 } JitInsn;
 

@@ -31,6 +31,7 @@ typedef struct JitOp JitOp;
     X(resolves, "memory accesses resolved out of line")               \
     X(tlb_fills, "TLB entries filled")                                \
     X(tlb_victims, "TLB entries taken back from the victim table")    \
+    X(group_misses, "shared checks that were given up")               \
     X(mmio_loads, "device loads")                                     \
     X(mmio_stores, "device stores")                                   \
     X(crossings, "accesses across a page end")                        \
@@ -113,6 +114,8 @@ struct JitCpu {
     uint64_t tmp, tmp2;
     uint32_t kick; /* atomic */
     bool fpu_live; /* x87 and vector state are the guest's, in registers; state.xsave is stale */
+
+    uint8_t *group[JIT_GROUPS]; /* host addresses that accesses of a block share */
 
     /* Beyond disp8. */
     uint8_t *host_stack; /* rsp of the loop that entered */
@@ -245,11 +248,12 @@ struct Jit {
     JitStubs stubs;
     JitBlock *blocks[1u << JIT_BLOCK_HASH_BITS];
     JitPage *pages[1u << JIT_PAGE_HASH_BITS];
-    GPtrArray *by_code;     /* JitBlock in order of code address, owned */
-    struct JitArena *arena; /* JitOp and the parts of blocks */
-    unsigned code_epoch;    /* atomic: grows when a page begins to hold code */
-    JitRamMap *ram;         /* atomic: replaced as a whole */
-    JitRamMap *ram_next;    /* being built by the listener; machine lock */
+    GPtrArray *by_code;                              /* JitBlock in order of code address, owned */
+    struct JitArena *arena;                          /* JitOp and the parts of blocks */
+    uint8_t group_misses[1u << JIT_GROUP_MISS_BITS]; /* racy counters: a hint */
+    unsigned code_epoch; /* atomic: grows when a page begins to hold code */
+    JitRamMap *ram;      /* atomic: replaced as a whole */
+    JitRamMap *ram_next; /* being built by the listener; machine lock */
     bool ram_changed;
     GPtrArray *ram_old; /* replaced maps, owned: readers may still look */
     MemoryListener listener;
@@ -297,6 +301,8 @@ enum { JIT_FLAGS_NONE, JIT_FLAGS_CARRY, JIT_FLAGS_LAHF, JIT_FLAGS_ALL };
 #define JIT_INFO_FORM_SHIFT 29 /* JIT_FLAGS_*, two bits */
 /* and of resolve_seg, above: */
 #define JIT_INFO_SEG_SHIFT 32
+/* Bytes of several instructions: never raise. */
+#define JIT_INFO_GROUP (UINT64_C(1) << 35)
 
 /* --- emit helpers: guest registers --- */
 
@@ -349,6 +355,9 @@ void jit_translator_free(struct JitTranslator *t);
  * held, FPU state parked. */
 JitBlock *jit_translate(JitCpu *j, uint64_t linear, const uint8_t *source, const uint8_t *source2,
                         uint8_t variant);
+
+/* --- translate-group.c --- */
+unsigned jit_group_slot(const uint8_t *insn);
 
 /* --- tlb.c --- */
 void jit_tlb_init(JitCpu *j);

@@ -52,6 +52,15 @@
 /* Instructions decoded beyond a block's end to see whether its flags are still wanted. */
 #define JIT_LOOKAHEAD_INSNS 6
 
+/* Groups of accesses that share a check: how many in a block, how far their bytes may lie apart
+ * (the farther, the more often a page ends in between), the largest operand. */
+#define JIT_GROUPS        8
+#define JIT_GROUP_BYTES   512
+#define JIT_GROUP_OPERAND 64
+/* Checks of a group that failed before its place stops forming groups; a hashed byte a place. */
+#define JIT_GROUP_MISSES    16
+#define JIT_GROUP_MISS_BITS 12
+
 /* Blocks and pages are found through hash tables of chained entries. */
 #define JIT_BLOCK_HASH_BITS 16
 #define JIT_PAGE_HASH_BITS  13

@@ -706,9 +706,42 @@ static void begin(JitCpu *j, uint64_t info, uint64_t flags)
     jit_merge_flags(j, flags, info >> JIT_INFO_FORM_SHIFT & 3);
 }
 
+/* The check of a group that isn't in the TLB. What can't be had without asking more leaves, to run
+ * the first instruction alone. */
+static uint8_t *resolve_group(JitCpu *j, uint64_t linear, unsigned size, bool write)
+{
+    X86Translation t;
+    uint32_t error;
+    unsigned access = (write ? X86_ACCESS_WRITE : X86_ACCESS_READ) | x86_access_cpl(j->state);
+
+    if ((linear & 4095) + size <= 4096 && x86_is_canonical(j->state, linear) &&
+        !(j->state->dr[7] & 0xff) && x86_translate(j->cpu, linear, access, &t, &error)) {
+        const JitRam *r = jit_ram_find(j->jit, t.phys);
+        if (r && !(write && (r->readonly || r->logged || holds_code(r, t.phys)))) {
+            return fill(j, linear, size, write, false, X86_DS).host;
+        }
+    }
+    const uint8_t *insn = jit_fetch(j, jit_linear_rip(j->state));
+    uint8_t *misses = &j->jit->group_misses[jit_group_slot(insn)];
+    j->counters.group_misses++;
+    if (*misses < JIT_GROUP_MISSES && ++*misses == JIT_GROUP_MISSES) {
+        pthread_mutex_lock(&j->jit->lock);
+        jit_invalidate_range(j->jit, insn, 1);
+        pthread_mutex_unlock(&j->jit->lock);
+    }
+    jit_leave_careful(j);
+}
+
 uint64_t jit_resolve_entry(JitCpu *j, uint64_t linear, uint64_t info, uint64_t flags)
 {
     begin(j, info, flags);
+    if (info & JIT_INFO_GROUP) {
+        j->counters.resolves++;
+        uint8_t *p = resolve_group(j, linear, info >> JIT_INFO_SIZE_SHIFT & 0x1fff,
+                                   (info & JIT_INFO_WRITE) != 0);
+        jit_unpark(j);
+        return (uintptr_t)p;
+    }
     if (UNLIKELY(!x86_is_canonical(j->state, linear)) && (j->state->mode & X86_MODE_LMA)) {
         raise_not_canonical(j, (info >> JIT_INFO_SEG_SHIFT & 7) ^ X86_DS);
     }

@@ -233,7 +233,8 @@ static int push_check(JitTranslator *t, JitInsn *in, unsigned size, bool keep_fl
                  .ea = jit_ea_stack(t, -(int64_t)size),
                  .size = size,
                  .write = true,
-                 .keep_flags = keep_flags };
+                 .keep_flags = keep_flags,
+                 .stack = true };
     return jit_emit_access(t, &a);
 }
 
@@ -246,15 +247,15 @@ static void emit_push(JitTranslator *t, JitInsn *in)
     if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
         Access a = { .in = in, .ea = jit_ea_of(t, in, o), .size = size, .read = true };
         int p = jit_emit_access(t, &a);
-        emit_load(e, size, T1, mem_at(p, 0));
+        emit_load(e, size, T1, mem_at(p, t->access_disp));
         emit_store(e, 8, JIT_FIELD(tmp2), T1);
         p = push_check(t, in, size, false);
         emit_load(e, 8, T1, JIT_FIELD(tmp2));
-        emit_store(e, size, mem_at(p, 0), T1);
+        emit_store(e, size, mem_at(p, t->access_disp), T1);
     } else {
         int p = push_check(t, in, size, false);
         if (o->type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-            emit_rm(e, size, 0xc7, 0, mem_at(p, 0));
+            emit_rm(e, size, 0xc7, 0, mem_at(p, t->access_disp));
             if (size == 2) {
                 emit16(e, (uint16_t)o->imm.value.u);
             } else {
@@ -262,7 +263,7 @@ static void emit_push(JitTranslator *t, JitInsn *in)
             }
         } else {
             int r = jit_use_reg(e, (unsigned)jit_gpr_number(o->reg.value), T1);
-            emit_store(e, size, mem_at(p, 0), r);
+            emit_store(e, size, mem_at(p, t->access_disp), r);
         }
     }
     jit_emit_commit(t);
@@ -291,7 +292,7 @@ void jit_emit_pushf(JitTranslator *t, JitInsn *in)
         in->live_out; /* the flags are read already: the check keeps what is wanted behind */
     int p = push_check(t, in, size, false);
     emit_load(e, 8, T1, JIT_FIELD(tmp2));
-    emit_store(e, size, mem_at(p, 0), T1);
+    emit_store(e, size, mem_at(p, t->access_disp), T1);
     jit_emit_commit(t);
     add_rsp(t, -(int32_t)size);
 }
@@ -301,11 +302,11 @@ static void emit_pop(JitTranslator *t, JitInsn *in)
     Emit *e = &t->hot;
     unsigned size = stack_opsize(t, in);
     const ZydisDecodedOperand *o = &in->o[0];
-    Access a = { .in = in, .ea = jit_ea_stack(t, 0), .size = size, .read = true };
+    Access a = { .in = in, .ea = jit_ea_stack(t, 0), .size = size, .read = true, .stack = true };
     int p = jit_emit_access(t, &a);
 
     if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
-        emit_load(e, size, T1, mem_at(p, 0));
+        emit_load(e, size, T1, mem_at(p, t->access_disp));
         emit_store(e, 8, JIT_FIELD(tmp2), T1);
         Access w = { .in = in, .ea = jit_ea_of(t, in, o), .size = size, .write = true };
         if (w.ea.base == X86_RSP) {
@@ -313,7 +314,7 @@ static void emit_pop(JitTranslator *t, JitInsn *in)
         }
         p = jit_emit_access(t, &w);
         emit_load(e, 8, T1, JIT_FIELD(tmp2));
-        emit_store(e, size, mem_at(p, 0), T1);
+        emit_store(e, size, mem_at(p, t->access_disp), T1);
         jit_emit_commit(t);
         add_rsp(t, (int32_t)size);
         return;
@@ -321,18 +322,18 @@ static void emit_pop(JitTranslator *t, JitInsn *in)
     unsigned g = (unsigned)jit_gpr_number(o->reg.value);
     int r = jit_host_reg[g];
     if (g == X86_RSP) {
-        emit_load(e, size, T2, mem_at(p, 0));
+        emit_load(e, size, T2, mem_at(p, t->access_disp));
         add_rsp(t, (int32_t)size);
         emit_mov_rr(e, size, R15, T2);
     } else if (r != NOREG) {
-        emit_load(e, size, r, mem_at(p, 0));
+        emit_load(e, size, r, mem_at(p, t->access_disp));
         add_rsp(t, (int32_t)size);
     } else if (size == 2) {
-        emit_load(e, 2, T2, mem_at(p, 0));
+        emit_load(e, 2, T2, mem_at(p, t->access_disp));
         emit_store(e, 2, jit_slot(g), T2);
         add_rsp(t, 2);
     } else {
-        emit_load(e, size, T2, mem_at(p, 0));
+        emit_load(e, size, T2, mem_at(p, t->access_disp));
         emit_store(e, 8, jit_slot(g), T2);
         add_rsp(t, (int32_t)size);
     }
@@ -342,7 +343,7 @@ static void emit_leave(JitTranslator *t, JitInsn *in)
 {
     Emit *e = &t->hot;
     unsigned size = stack_opsize(t, in);
-    Access a = { .in = in, .ea = jit_ea_stack(t, 0), .size = size, .read = true };
+    Access a = { .in = in, .ea = jit_ea_stack(t, 0), .size = size, .read = true, .stack = true };
     a.ea.base = X86_RBP;
     int p = jit_emit_access(t, &a);
     if (t->code64) {
@@ -353,7 +354,7 @@ static void emit_leave(JitTranslator *t, JitInsn *in)
         emit_lea(e, 4, T1, mem_at(RBP, (int32_t)size));
         emit_mov_rr(e, 2, R15, T1);
     }
-    emit_load(e, size, RBP, mem_at(p, 0));
+    emit_load(e, size, RBP, mem_at(p, t->access_disp));
 }
 
 /* --- Calls and returns --- */
@@ -368,7 +369,7 @@ static void emit_call(JitTranslator *t, JitInsn *in)
     if (o->type == ZYDIS_OPERAND_TYPE_MEMORY) {
         Access a = { .in = in, .ea = jit_ea_of(t, in, o), .size = size, .read = true };
         int p = jit_emit_access(t, &a);
-        emit_load(e, size == 2 ? 4 : size, T1, mem_at(p, 0));
+        emit_load(e, size == 2 ? 4 : size, T1, mem_at(p, t->access_disp));
         emit_store(e, 8, JIT_FIELD(tmp2), T1);
     } else if (!direct) {
         int r = jit_use_reg(e, (unsigned)jit_gpr_number(o->reg.value), T1);
@@ -377,7 +378,7 @@ static void emit_call(JitTranslator *t, JitInsn *in)
     bool chained = direct && chainable(t, branch_target(in));
     int p = push_check(t, in, size, !chained);
     load_rip(t, e, T1, jit_next_offset(in), size);
-    emit_store(e, size, mem_at(p, 0), T1);
+    emit_store(e, size, mem_at(p, t->access_disp), T1);
     jit_emit_commit(t);
     add_rsp(t, -(int32_t)size);
     if (chained) {
@@ -398,18 +399,21 @@ static void emit_ret(JitTranslator *t, JitInsn *in)
 {
     Emit *e = &t->hot;
     unsigned size = branch_opsize(t, in);
-    Access a = {
-        .in = in, .ea = jit_ea_stack(t, 0), .size = size, .read = true, .keep_flags = true
-    };
+    Access a = { .in = in,
+                 .ea = jit_ea_stack(t, 0),
+                 .size = size,
+                 .read = true,
+                 .keep_flags = true,
+                 .stack = true };
     int p = jit_emit_access(t, &a);
     int32_t extra = in->o[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
                             in->o[0].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT
                         ? (int32_t)in->o[0].imm.value.u
                         : 0;
     if (size == 2) {
-        emit_rm_0f(e, 4, 0xb7, T2, mem_at(p, 0));
+        emit_rm_0f(e, 4, 0xb7, T2, mem_at(p, t->access_disp));
     } else {
-        emit_load(e, size, T2, mem_at(p, 0));
+        emit_load(e, size, T2, mem_at(p, t->access_disp));
     }
     add_rsp(t, (int32_t)size + extra);
     jit_emit_indirect(t);
@@ -433,7 +437,7 @@ static void emit_jmp_insn(JitTranslator *t, JitInsn *in)
             .in = in, .ea = jit_ea_of(t, in, o), .size = size, .read = true, .keep_flags = true
         };
         int p = jit_emit_access(t, &a);
-        emit_load(e, size == 2 ? 4 : size, T2, mem_at(p, 0));
+        emit_load(e, size == 2 ? 4 : size, T2, mem_at(p, t->access_disp));
         truncate_rip(t, e, T2, size);
         jit_emit_indirect(t);
     } else {

@@ -412,7 +412,7 @@ void jit_emit_generic(JitTranslator *t, JitInsn *in)
         int p = jit_emit_access(t, &a);
         wrote_memory = a.write;
         c.mem = true;
-        c.m = mem_at(p, 0);
+        c.m = mem_at(p, t->access_disp);
         need_rex |= p >= 8;
         if (p != T2) {
             scratch[n_scratch++] = T2;
@@ -557,7 +557,7 @@ static bool emit_xsave(JitTranslator *t, JitInsn *in)
                         .w = f->w,
                         .has_modrm = true,
                         .mem = true,
-                        .m = mem_at(p, 0) });
+                        .m = mem_at(p, t->access_disp) });
     if (f->write) {
         jit_emit_commit(t);
     }

@@ -13,6 +13,15 @@
 #include "accel/jit/decode.h"
 #include "accel/jit/jit-internal.h"
 
+/* Accesses that share a check. Offsets count from the register's value when it was last written. */
+typedef struct JitGroup {
+    const JitInsn *first; /* whose access makes the check */
+    unsigned which;       /* JitInsn.group's index there */
+    int64_t min, max, moved;
+    bool write;
+    unsigned count;
+} JitGroup;
+
 typedef struct JitTranslator {
     Jit *jit;
     JitCpu *j;
@@ -32,7 +41,10 @@ typedef struct JitTranslator {
     JitMapEntry map[JIT_BLOCK_INSNS + 4];
     unsigned n_look;
     uint16_t look_start[2], look_end[2];
-    bool ended; /* the last instruction emitted has left the block on every way */
+    unsigned n_groups;
+    JitGroup groups[JIT_GROUPS];
+    int32_t access_disp; /* of the last access: from the register that jit_emit_access() returned */
+    bool ended;          /* the last instruction emitted has left the block on every way */
 } JitTranslator;
 
 /* A memory operand as the guest means it. Registers are the guest's. */
@@ -64,10 +76,13 @@ typedef struct Access {
     unsigned size;
     bool read, write;
     bool keep_flags; /* leave the guest's flags in RAX, all of them; restored by the caller */
+    bool stack;      /* the stack access of PUSH, POP, CALL, RET */
     bool rax_in_use; /* RAX holds something: not where flags are live */
 } Access;
-/* Check the access; returns the register that holds the host address: RAX or T2. */
+/* Check the access; returns the register that holds the host address, RAX or T2, to which
+ * t->access_disp is to be added. */
 int jit_emit_access(JitTranslator *t, const Access *a);
+void jit_find_groups(JitTranslator *t);
 /* Behind a write. */
 void jit_emit_commit(JitTranslator *t);
 

@@ -174,14 +174,14 @@ static unsigned table_offset(const JitTranslator *t)
     return (unsigned)offsetof(JitSpace, tables[table]);
 }
 
-int jit_emit_access(JitTranslator *t, const Access *a)
+static int check(JitTranslator *t, const Access *a, uint64_t flags_in_info)
 {
     unsigned form = a->keep_flags ? JIT_FLAGS_ALL : jit_flags_form(a->in->live_in);
     uint64_t info = a->in->offset | (uint64_t)a->size << JIT_INFO_SIZE_SHIFT |
                     (a->read ? JIT_INFO_READ : 0) | (a->write ? JIT_INFO_WRITE : 0) |
                     (t->variant == JIT_VARIANT_CAREFUL ? JIT_INFO_CAREFUL : 0) |
                     (uint64_t)form << JIT_INFO_FORM_SHIFT |
-                    (uint64_t)(a->ea.seg ^ X86_DS) << JIT_INFO_SEG_SHIFT;
+                    (uint64_t)(a->ea.seg ^ X86_DS) << JIT_INFO_SEG_SHIFT | flags_in_info;
     Emit *e = &t->hot;
     bool flat = segment_is_flat(t, a->ea.seg);
 
@@ -240,6 +240,34 @@ int jit_emit_access(JitTranslator *t, const Access *a)
     if (!a->keep_flags) {
         jit_emit_flags_restore(e, form);
     }
+    return p;
+}
+
+int jit_emit_access(JitTranslator *t, const Access *a)
+{
+    int g = a->in->group[a->stack];
+    t->access_disp = 0;
+    if (g < 0) {
+        return check(t, a, 0);
+    }
+    JitGroup *group = &t->groups[g];
+    Mem kept = JIT_FIELD(group);
+    kept.disp += 8 * g;
+    t->access_disp = (int32_t)(a->in->group_offset[a->stack] - group->min);
+    if (group->first != a->in || group->which != a->stack) {
+        if (a->keep_flags) {
+            jit_emit_flags_save(&t->hot, JIT_FLAGS_ALL);
+        }
+        emit_load(&t->hot, 8, T2, kept);
+        return T2;
+    }
+    Access all = *a;
+    all.ea.disp = group->min - group->moved;
+    all.size = (unsigned)(group->max - group->min);
+    all.read = !group->write;
+    all.write = group->write;
+    int p = check(t, &all, JIT_INFO_GROUP);
+    emit_store(&t->hot, 8, kept, p);
     return p;
 }
 

@@ -100,6 +100,7 @@ static void decode_block(JitTranslator *t, const uint8_t *source, const uint8_t 
                 in->offset = (uint16_t)offset;
                 in->mem = -1;
                 in->i.length = 1;
+                in->group[0] = in->group[1] = -1;
                 t->ops[0] = (JitOp){ .fn = op_undefined, .ends = true };
                 t->n = 1;
             }
@@ -232,9 +233,15 @@ static void emit_insn(JitTranslator *t, unsigned n)
         t->map[t->n_map++] =
             (JitMapEntry){ .host = (uint32_t)(uintptr_t)t->hot.p, .insn = in->offset };
     }
+    if (in->i.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ && !(t->mode & X86_MODE_FPU_TRAP)) {
+        /* movd eax, mm0: what every MMX instruction does to the x87 state, #MF included */
+        emit8(&t->hot, 0x0f);
+        emit8(&t->hot, 0x7e);
+        emit8(&t->hot, 0xc0);
+    }
     if (t->ops[n].fn) {
-        bool mem = t->ops[n].rm_is_mem && in->mem >= 0 &&
-                   in->o[in->mem].mem.type != ZYDIS_MEMOP_TYPE_VSIB;
+        bool mem =
+            t->ops[n].rm_is_mem && in->mem >= 0 && in->o[in->mem].mem.type != ZYDIS_MEMOP_TYPE_VSIB;
         Ea ea;
         if (mem) {
             ea = jit_ea_of(t, in, &in->o[in->mem]);
@@ -362,6 +369,7 @@ JitBlock *jit_translate(JitCpu *j, uint64_t linear, const uint8_t *source, const
         return NULL;
     }
     liveness(t);
+    jit_find_groups(t);
 
     emit_nops(&t->hot, (unsigned)(-(uintptr_t)t->hot.p & 7));
     uint8_t *start = t->hot.p;

@@ -1,6 +1,6 @@
 /*
- * Vector instructions with more than one address, or an implicit one: gathers and MASKMOV. They work
- * on the parked XSAVE image, element by element, so that a fault in the middle leaves what the
+ * Vector instructions with more than one address, or an implicit one: gathers and MASKMOV. They
+ * work on the parked XSAVE image, element by element, so that a fault in the middle leaves what the
  * architecture says: SDM volume 2, VGATHERDPS and its relatives, MASKMOVDQU.
  *
  * Compiled for general registers only.
@@ -14,13 +14,11 @@
 #include "cpu/x86/system.h"
 
 /* XSAVE image, standard format: SDM volume 1 section 13.4. */
-#define XMM_OFFSET   160
-#define FSW_OFFSET   2
-#define FTW_OFFSET   4
-#define MMX_OFFSET   32
-#define XSTATE_BV    512
-#define YMM_OFFSET   576
-#define BV_SSE_AVX   6u
+#define XMM_OFFSET 160
+#define MMX_OFFSET 32
+#define XSTATE_BV  512
+#define YMM_OFFSET 576
+#define BV_SSE_AVX 6u
 
 /* JitOp.imm of a gather. */
 #define GATHER_INDEX_SHIFT 32 /* vector register */
@@ -125,15 +123,11 @@ static void op_maskmov(JitCpu *j, const JitOp *op, uint64_t ea)
 
     x86_check_fpu(j->cpu, mmx ? X86_FPU_MMX : X86_FPU_SSE);
     own_vectors(j);
-    if (mmx) { /* as any MMX instruction: top of stack 0, all registers in use */
-        s->xsave[FSW_OFFSET + 1] &= (uint8_t)~0x38;
-        s->xsave[FTW_OFFSET] = 0xff;
-    }
     for (unsigned b = 0; b < (mmx ? 8u : 16u); b++) {
-        const uint8_t *v = mmx ? s->xsave + MMX_OFFSET + 16 * op->reg + b
-                               : vector_byte(s, op->reg, b);
-        const uint8_t *m = mmx ? s->xsave + MMX_OFFSET + 16 * op->rm + b
-                               : vector_byte(s, op->rm, b);
+        const uint8_t *v =
+            mmx ? s->xsave + MMX_OFFSET + 16 * op->reg + b : vector_byte(s, op->reg, b);
+        const uint8_t *m =
+            mmx ? s->xsave + MMX_OFFSET + 16 * op->rm + b : vector_byte(s, op->rm, b);
         if (*m & 0x80) {
             uint64_t at = (s->gpr[X86_RDI] + b) & amask;
             x86_linear_store(j->cpu, linear(j, op, at, 1, X86_ACCESS_WRITE), *v, 1,
