@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "accel/accel.h"
+#include "cpu/cpu.h"
 #include "base/report.h"
 #include "base/text.h"
 #include "bus/device.h"
@@ -268,10 +270,14 @@ void machine_destroy(Machine *m)
     }
     MachineClass *mc = machine_class_of(m);
     device_set_machine_ready(false);
+    while (cpu_count()) {
+        device_destroy(&cpu_by_index(cpu_count() - 1)->parent);
+    }
     bus_foreach_device(bus_system(), machine_destroy_device, NULL);
     if (mc->finish) {
         mc->finish(m);
     }
+    accel_stop();
     object_ref(&m->parent);
     /* Memory that it owns may keep the machine for a while: what is in it goes now. */
     while (m->parent.children && m->parent.children->len) {

@@ -172,13 +172,19 @@ static unsigned jump_index(uint64_t rip)
     return (uint32_t)rip * JIT_JUMP_HASH >> (32 - JIT_JUMP_BITS);
 }
 
+/* Other threads poison the key: whoever uses it reads it once. */
+static uint64_t key_now(const JitCpu *j)
+{
+    return __atomic_load_n(&j->jump_key, __ATOMIC_RELAXED);
+}
+
 static void remember_jump(JitCpu *j, const JitBlock *b)
 {
-    uint64_t rip = j->state->rip;
-    unsigned i = jump_index(rip);
-    if (jit_may_remember(j, rip)) {
-        j->jumps[i].tag = rip ^ j->jump_key;
-        j->jumps[i].code = b->indirect;
+    uint64_t rip = j->state->rip, key = key_now(j);
+    JitJump *jump = &j->jumps[jump_index(rip)];
+    if (jit_may_remember(j, rip, key)) {
+        jump->tag = rip ^ key;
+        jump->code = b->indirect;
     }
 }
 
@@ -205,7 +211,8 @@ static const uint8_t *go_on(JitCpu *j)
     }
     uint64_t linear = jit_linear_rip(s);
     const JitJump *jump = &j->jumps[jump_index(s->rip)];
-    if (jump->tag == (s->rip ^ j->jump_key) && j->jump_key != JIT_KEY_POISON) {
+    uint64_t key = key_now(j);
+    if (key != JIT_KEY_POISON && jump->tag == (s->rip ^ key)) {
         set_rip_base(j, linear);
         j->tmp = jit_flags_rax(s);
         jit_unpark(j);

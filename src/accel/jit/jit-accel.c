@@ -94,7 +94,11 @@ static void jit_accel_destroy_vcpu(Accel *accel, Cpu *cpu)
     machine_lock();
     cpu->thread_created = false;
     cpu->kick = NULL;
+    JitAccel *a = jit_accel(accel);
     jit_cpu_destroy(cpu->accel);
+    if (!a->jit->cpus->len) {
+        jit_unwatch_memory(a->jit); /* the address space may go before the accelerator */
+    }
 }
 
 static void jit_accel_state_changed(Accel *accel, Cpu *cpu)

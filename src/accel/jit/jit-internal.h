@@ -115,6 +115,7 @@ struct JitCpu {
     uint32_t kick; /* atomic */
     bool fpu_live; /* x87 and vector state are the guest's, in registers; state.xsave is stale */
 
+    uint64_t jump_rip;          /* target of the indirect jump under way */
     uint8_t *group[JIT_GROUPS]; /* host addresses that accesses of a block share */
 
     /* Beyond disp8. */
@@ -378,7 +379,7 @@ const uint8_t *jit_fetch(JitCpu *j, uint64_t linear);
 uint8_t *jit_span(JitCpu *j, uint64_t linear, bool write, unsigned size);
 const JitRam *jit_ram_find(const Jit *jit, uint64_t phys);
 uint8_t *jit_probe(X86Cpu *cpu, uint64_t linear, unsigned access);
-bool jit_may_remember(const JitCpu *j, uint64_t linear);
+bool jit_may_remember(const JitCpu *j, uint64_t linear, uint64_t key);
 void jit_drop_write_tags(JitCpu *j, const uint8_t *host);
 
 /* --- exec.c --- */

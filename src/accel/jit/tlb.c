@@ -97,10 +97,10 @@ void jit_update_key(JitCpu *j)
     }
 }
 
-bool jit_may_remember(const JitCpu *j, uint64_t linear)
+bool jit_may_remember(const JitCpu *j, uint64_t linear, uint64_t key)
 {
     const JitFetch *f = &j->space->fetch[(linear >> 12) % JIT_FETCH_SIZE];
-    return j->jump_key != JIT_KEY_POISON && !j->code_gone &&
+    return key != JIT_KEY_POISON && !j->code_gone &&
            (!key_is_global(j->state) || (f->global && (f->tag ^ linear) >> 12 == 0));
 }
 

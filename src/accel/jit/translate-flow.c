@@ -68,16 +68,18 @@ void jit_emit_indirect(JitTranslator *t)
     emit32(e, JIT_JUMP_HASH);
     emit_shift_ri(e, 4, 5, T1, 32 - JIT_JUMP_BITS - 4);
     emit_alu_ri(e, 4, 4, T1, (JIT_JUMP_SIZE - 1) << 4);
+    /* kept in memory: another thread may poison the key at any time, so it is read only once */
+    emit_store(e, 8, JIT_FIELD(jump_rip), T2);
     emit_rm(e, 8, 0x33, T2, JIT_FIELD(jump_key));
     emit_rm(e, 8, 0x3b, T2, tag);
     uint8_t *miss = emit_jcc(e, CC_NE);
-    emit_rm(e, 8, 0x33, T2, JIT_FIELD(jump_key));
+    emit_load(e, 8, T2, JIT_FIELD(jump_rip));
     emit_alu_ri(e, 8, 4, T2, -4096);
     emit_store(e, 8, JIT_FIELD(rip_base), T2);
     emit_jmp_mem(e, code);
     Emit *c = &t->cold;
     emit_patch(e, miss, emit_here(c));
-    emit_rm(c, 8, 0x33, T2, JIT_FIELD(jump_key));
+    emit_load(c, 8, T2, JIT_FIELD(jump_rip));
     emit_jmp_to(c, t->jit->stubs.dispatch);
 }
 
