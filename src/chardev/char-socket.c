@@ -628,7 +628,10 @@ static void socket_detach(Chardev *base)
 static bool socket_passes_fds(Chardev *base)
 {
     CharSocket *sock = (CharSocket *)base;
-    return sock->is_unix && !sock->channel && sock->state == STATE_OPEN;
+    if (sock->state == STATE_OPEN) {
+        return sock->is_unix && !sock->channel;
+    }
+    return sock->addr.kind == SOCKET_UNIX || sock->addr.kind == SOCKET_FD;
 }
 
 static bool socket_reconnects(Chardev *base)

@@ -147,6 +147,7 @@ bool chardev_is_busy(const Chardev *chr);      /* no further front end can attac
 bool chardev_is_connected(const Chardev *chr); /* any thread */
 bool chardev_frontend_is_open(const Chardev *chr);
 bool chardev_supports_loops(const Chardev *chr);
+/* Can pass descriptors; while not connected: may be able to. */
 bool chardev_supports_fds(const Chardev *chr);
 bool chardev_reconnects(const Chardev *chr); /* comes back by itself after CLOSED */
 bool chardev_is_server(const Chardev *chr);

@@ -28,6 +28,7 @@
 #include "memory/memory.h"
 #include "migration/dump.h"
 #include "monitor/monitor.h"
+#include "net/vhost-net.h"
 #include "object/phase.h"
 #include "object/runstate.h"
 #include "object/user-creatable.h"
@@ -385,21 +386,32 @@ static PhaseResult add_monitors(StartUp *s, Error **errp)
     return phase_result(monitor_add_from_config(s->config, errp));
 }
 
+static char *awaited_chardev(void)
+{
+    Chardev *chr = chardev_waiting();
+    return chr ? chardev_describe_wait(chr) : NULL;
+}
+
+static char *awaited_back_end(void)
+{
+    return vhost_net_awaited(NULL);
+}
+
 static void remind(void *opaque)
 {
     StartUp *s = opaque;
-    Chardev *chr = chardev_waiting();
-    if (chr) {
-        g_autofree char *what = chardev_describe_wait(chr);
+    g_autofree char *what = s->awaited();
+    if (what) {
         int64_t waited = (clock_now(CLK_REALTIME) - s->wait_began) / NS_PER_SECOND;
         report_info("waiting for %s (for %d s)", what, (int)waited);
         timer_set(s->reminder, clock_now(CLK_REALTIME) + REMINDER_INTERVAL);
     }
 }
 
-static void start_reminding(StartUp *s)
+static void start_reminding(StartUp *s, char *(*awaited)(void))
 {
     if (!s->reminder) {
+        s->awaited = awaited;
         startup_graph_enter(STARTUP_WAIT, "chardevs");
         s->wait_began = clock_now(CLK_REALTIME);
         s->reminder = timer_new(event_loop_main(), CLK_REALTIME, remind, s);
@@ -413,7 +425,7 @@ static PhaseResult wait_for_chardevs(StartUp *s, Error **errp)
         return PHASE_FAILED;
     }
     if (chardev_waiting()) {
-        start_reminding(s);
+        start_reminding(s, awaited_chardev);
         return PHASE_WAIT;
     }
     timer_free(s->reminder);
@@ -556,7 +568,25 @@ static PhaseResult add_disks(StartUp *s, Error **errp)
 
 static PhaseResult add_netdevs(StartUp *s, Error **errp)
 {
+    vhost_net_set_ready_fn(startup_poke, s);
     return phase_result(host_backends_add_netdevs(s->config, errp));
+}
+
+static PhaseResult wait_for_back_ends(StartUp *s, Error **errp)
+{
+    Error *err = NULL;
+    g_autofree char *what = vhost_net_awaited(&err);
+    if (err) {
+        error_propagate(errp, err);
+        return PHASE_FAILED;
+    }
+    if (what) {
+        start_reminding(s, awaited_back_end);
+        return PHASE_WAIT;
+    }
+    timer_free(s->reminder);
+    s->reminder = NULL;
+    return PHASE_DONE;
 }
 
 static PhaseResult add_nics(StartUp *s, Error **errp)
@@ -711,8 +741,9 @@ const PhaseRow startup_phases[] = {
     { "accelerator",            start_accel },
     { "disks",                  add_disks },
     { "netdevs",                add_netdevs },
-    { "late-objects",           add_late_objects },
     { "nics",                   add_nics },
+    { "late-objects",           add_late_objects },
+    { "wait-for-back-ends",     wait_for_back_ends },
     { "numa",                   describe_numa },
     { "complete-machine",       complete_machine },
     { "dump-vmstate",           dump_vmstate },

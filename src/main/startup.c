@@ -14,6 +14,7 @@
 #include "main/control.h"
 #include "main/host-backends.h"
 #include "monitor/monitor.h"
+#include "net/vhost-net.h"
 #include "object/phase.h"
 #include "object/runstate.h"
 #include "schema/preconfig.h"
@@ -134,6 +135,7 @@ static void startup_finish_machine(StartUp *s)
     s->reminder = NULL;
     machine_destroy(s->machine);
     s->machine = NULL;
+    vhost_net_set_ready_fn(NULL, NULL);
     host_backends_finish();
     vm_set_vcpu_hooks(NULL);
 }

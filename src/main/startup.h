@@ -21,6 +21,7 @@ typedef struct StartUp {
     size_t next;        /* row of the table that comes next */
     bool preconfig;     /* wait for x-exit-preconfig before the board is built */
     Timer *reminder;    /* says what is awaited; NULL while nothing is */
+    char *(*awaited)(void); /* what, while the reminder lives; the caller frees, NULL: nothing */
     int64_t wait_began; /* ns, CLK_REALTIME */
     bool in_advance;
     int status; /* of the process, once it ends */

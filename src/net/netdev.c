@@ -11,7 +11,7 @@
 static NetdevCreate *const built_in[NETDEV_TYPE_COUNT] = {
     [NETDEV_TYPE_TAP] = net_tap_create,         [NETDEV_TYPE_SOCKET] = net_socket_create,
     [NETDEV_TYPE_STREAM] = net_stream_create,   [NETDEV_TYPE_DGRAM] = net_dgram_create,
-    [NETDEV_TYPE_HUBPORT] = net_hubport_create,
+    [NETDEV_TYPE_HUBPORT] = net_hubport_create, [NETDEV_TYPE_VHOST_USER] = net_vhost_user_create,
 };
 
 /* Shared modules that bring a type. */

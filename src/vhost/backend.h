@@ -39,6 +39,8 @@ typedef void VhostDoneFn(void *opaque, const Error *err); /* err NULL: it worked
 typedef struct VhostBackendEvents {
     void (*ready)(void *opaque);                  /* negotiated; features() is valid */
     void (*gone)(void *opaque, const Error *why); /* not ready any more; nothing runs */
+    /* There is a back end, but not one for this device; the connection ends. */
+    void (*refused)(void *opaque, const Error *why);
     void (*config_changed)(void *opaque);
     void (*ring_call)(void *opaque, unsigned index); /* in-band notification */
     void (*ring_error)(void *opaque, unsigned index);

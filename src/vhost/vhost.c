@@ -15,7 +15,8 @@ struct VhostDevice {
     /* While a virtio device is attached. */
     VhostGuest guest;
     bool attached;
-    unsigned count; /* rings */
+    unsigned room;  /* rings attached */
+    unsigned count; /* of them, those the driver uses now */
     VhostMemoryMap *map;
     VhostRing *rings;      /* count of them */
     bool *ring_off;        /* the driver switched it off */
@@ -26,7 +27,8 @@ struct VhostDevice {
     VhostState state;
     bool taken; /* the queues are ours: from the first start until the driver goes */
     bool memory_changed;
-    bool refused; /* this back end, as it is: don't try again until something changes */
+    bool forget_bases; /* the driver has reset the queues: where the back end stops is of no use */
+    bool refused;      /* this back end, as it is: don't try again until something changes */
     VhostPlan plan;
 };
 
@@ -212,7 +214,7 @@ static void vhost_start(VhostDevice *d)
         return;
     }
     d->state = VHOST_STARTING;
-    d->memory_changed = false;
+    d->memory_changed = d->forget_bases = false;
     d->backend->ops->start(d->backend, &d->plan, vhost_started, d);
 }
 
@@ -238,7 +240,9 @@ static void vhost_ended(VhostDevice *d, bool bases_known)
     if (was == VHOST_IDLE) {
         return;
     }
-    vhost_store_bases(d, bases_known);
+    if (!d->forget_bases) {
+        vhost_store_bases(d, bases_known);
+    }
     if (d->ops->running && (was == VHOST_RUNNING || was == VHOST_STOPPING)) {
         d->ops->running(d->opaque, false);
     }
@@ -319,6 +323,14 @@ static void vhost_gone(void *opaque, const Error *why)
     vhost_update(d);
 }
 
+static void vhost_backend_refused(void *opaque, const Error *why)
+{
+    VhostDevice *d = opaque;
+    if (d->ops->refused) {
+        d->ops->refused(d->opaque, why);
+    }
+}
+
 static void vhost_config_changed(void *opaque)
 {
     VhostDevice *d = opaque;
@@ -348,6 +360,7 @@ static void vhost_ring_error(void *opaque, unsigned index)
 static const VhostBackendEvents vhost_events = {
     .ready = vhost_ready,
     .gone = vhost_gone,
+    .refused = vhost_backend_refused,
     .config_changed = vhost_config_changed,
     .ring_call = vhost_ring_call,
     .ring_error = vhost_ring_error,
@@ -402,7 +415,7 @@ bool vhost_device_attach(VhostDevice *d, const VhostGuest *guest, unsigned count
         }
     }
     d->guest = *guest;
-    d->count = count;
+    d->room = d->count = count;
     d->rings = g_new0(VhostRing, count);
     d->ring_off = g_new0(bool, count);
     d->is_masked = g_new0(bool, count);
@@ -425,7 +438,7 @@ void vhost_device_detach(VhostDevice *d)
     }
     vhost_release_queues(d);
     d->attached = false;
-    for (unsigned i = 0; i < d->count; i++) {
+    for (unsigned i = 0; i < d->room; i++) {
         event_notifier_finish(&d->masked[i]);
     }
     g_clear_pointer(&d->masked, g_free);
@@ -434,7 +447,7 @@ void vhost_device_detach(VhostDevice *d)
     g_clear_pointer(&d->rings, g_free);
     vhost_memory_map_free(d->map);
     d->map = NULL;
-    d->count = 0;
+    d->room = d->count = 0;
 }
 
 void vhost_device_free(VhostDevice *d)
@@ -457,6 +470,23 @@ void vhost_device_set_wanted(VhostDevice *d, bool wanted)
         d->refused = false;
         vhost_update(d);
     }
+}
+
+void vhost_device_set_rings(VhostDevice *d, unsigned count)
+{
+    assert(d->state == VHOST_IDLE && !d->taken && count <= d->room);
+    d->count = count;
+}
+
+bool vhost_device_can_set_rings(const VhostDevice *d)
+{
+    return d->state == VHOST_IDLE && !d->taken;
+}
+
+void vhost_device_reset(VhostDevice *d)
+{
+    vhost_device_set_wanted(d, false);
+    d->forget_bases = true;
 }
 
 static void vhost_enabled_set(void *opaque, const Error *err)

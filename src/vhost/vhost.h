@@ -31,7 +31,7 @@ typedef struct VhostDeviceOps {
     /* It works the queues, or no longer does. */
     void (*running)(void *opaque, bool on);
     void (*config_changed)(void *opaque);
-    /* It is there, but the device can't be started with it; said once per attempt. */
+    /* It is there, but won't do, or the device can't be started with it; said once per attempt. */
     void (*refused)(void *opaque, const Error *why);
 } VhostDeviceOps;
 
@@ -50,6 +50,11 @@ void vhost_device_detach(VhostDevice *d);
 
 /* The driver is ready and the machine runs, or not. */
 void vhost_device_set_wanted(VhostDevice *d, bool wanted);
+/* As not wanted; and the queues begin anew, wherever the back end stops. */
+void vhost_device_reset(VhostDevice *d);
+/* How many rings the driver uses, at most as many as were attached; only where can_set_rings(). */
+void vhost_device_set_rings(VhostDevice *d, unsigned count);
+bool vhost_device_can_set_rings(const VhostDevice *d);
 /* Which rings are on (multiqueue); all by default. */
 void vhost_device_set_enabled(VhostDevice *d, unsigned first, unsigned count, bool on);
 /* Ask for interrupts on a queue's notifier, or keep them back. */

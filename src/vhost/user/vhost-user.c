@@ -85,6 +85,10 @@ static void session_negotiated(void *opaque, const Error *err)
 {
     VhostUser *vu = opaque;
     if (err) {
+        /* Still open: what it said was understood, and won't do. */
+        if (vhost_user_channel_is_open(vu->channel)) {
+            vu->backend.events->refused(vu->backend.events_opaque, err);
+        }
         session_end_connection(vu, err);
         return;
     }

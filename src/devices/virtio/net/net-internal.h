@@ -114,6 +114,18 @@ uint32_t net_toeplitz(const uint8_t *key, const uint8_t *data, size_t len);
 /* The queue pair for it. */
 unsigned net_rss_pair(const NetRss *rss, uint32_t hash, uint8_t report);
 
+/* --- net-vhost.c: each does nothing, or returns false, where no vhost back end is behind the NIC --- */
+
+uint64_t net_vhost_features(VirtioNet *n, uint64_t features);
+bool net_vhost_attach(VirtioNet *n, Error **errp); /* true where there is nothing to attach to */
+void net_vhost_detach(VirtioNet *n);
+bool net_vhost_set_status(VirtioNet *n);
+void net_vhost_reset(VirtioNet *n);
+bool net_vhost_set_pairs(VirtioNet *n, unsigned pairs);
+void net_vhost_mask(VirtioDevice *vdev, int queue, bool mask);
+bool net_vhost_pending(VirtioDevice *vdev, int queue);
+void net_vhost_announce(VirtioNet *n);
+
 /* --- net.c --- */
 
 void net_used(NetPair *pair, Virtqueue *vq, NetCoalescing *c, unsigned frames);

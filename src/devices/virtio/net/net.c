@@ -63,7 +63,7 @@ static uint64_t net_get_features(VirtioDevice *vdev, uint64_t wanted, Error **er
                BIT64(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT64(VIRTIO_NET_F_NOTF_COAL) |
                BIT64(VIRTIO_NET_F_VQ_NOTF_COAL));
     }
-    return f;
+    return net_vhost_features(n, f);
 }
 
 /* 5.1.3.1: bits that need others. */
@@ -162,6 +162,9 @@ bool net_set_pairs(VirtioNet *n, unsigned pairs)
         }
     }
     n->curr_pairs = pairs;
+    if (net_vhost_set_pairs(n, pairs)) {
+        return true;
+    }
     for (unsigned i = 0; i < pairs; i++) {
         net_rx_handle(&n->pairs[i]);
     }
@@ -237,6 +240,7 @@ static void net_announce(NetClient *nc)
         n->status |= NET_STATUS_ANNOUNCE;
         virtio_notify_config(&n->parent);
     }
+    net_vhost_announce(n);
 }
 
 /* --- queues --- */
@@ -332,6 +336,9 @@ static void net_queue_enable(VirtioDevice *vdev, Virtqueue *vq)
 static void net_set_status(VirtioDevice *vdev, uint8_t status)
 {
     VirtioNet *n = virtio_net_cast(vdev);
+    if (net_vhost_set_status(n)) {
+        return;
+    }
     for (unsigned i = 0; i < n->max_pairs; i++) {
         NetPair *p = &n->pairs[i];
         if (virtio_is_running(vdev)) {
@@ -347,6 +354,7 @@ static void net_set_status(VirtioDevice *vdev, uint8_t status)
 static void net_reset(VirtioDevice *vdev)
 {
     VirtioNet *n = virtio_net_cast(vdev);
+    net_vhost_reset(n);
     for (unsigned i = 0; i < n->max_pairs; i++) {
         net_tx_drop(&n->pairs[i]);
         net_coalescing_clear(&n->pairs[i].rx_coal);
@@ -411,6 +419,8 @@ static bool net_check_properties(const VirtioNet *n, Error **errp)
     return true;
 }
 
+static void net_unrealize(VirtioDevice *vdev);
+
 static bool net_realize(VirtioDevice *vdev, Error **errp)
 {
     VirtioNet *n = virtio_net_cast(vdev);
@@ -443,12 +453,17 @@ static bool net_realize(VirtioDevice *vdev, Error **errp)
     net_set_headers(n);
     net_arrange_queues(n);
     (void)net_set_pairs(n, 1); /* one pair is always enabled */
+    if (!net_vhost_attach(n, errp)) {
+        net_unrealize(vdev);
+        return false;
+    }
     return true;
 }
 
 static void net_unrealize(VirtioDevice *vdev)
 {
     VirtioNet *n = virtio_net_cast(vdev);
+    net_vhost_detach(n);
     for (unsigned i = 0; i < n->max_pairs; i++) {
         NetPair *p = &n->pairs[i];
         net_tx_drop(p);
@@ -591,6 +606,8 @@ static void net_class_init(ObjectClass *klass, const void *data)
     k->set_config = net_set_config;
     k->set_status = net_set_status;
     k->reset = net_reset;
+    k->guest_notifier_mask = net_vhost_mask;
+    k->guest_notifier_pending = net_vhost_pending;
     k->queue_reset = net_queue_reset;
     k->queue_enable = net_queue_enable;
 }

@@ -1,0 +1,309 @@
+/* -netdev vhost-user: the NIC's queues are worked by a process behind a unix socket. */
+#include <string.h>
+
+#include "event/clock.h"
+#include "net/netdev.h"
+#include "net/vhost-net.h"
+#include "schema/net.h"
+#include "vhost/user/vhost-user.h"
+
+struct VhostNet {
+    char *id;
+    VhostUser *vu;
+    VhostDevice *dev;
+    NetClient **queues; /* pairs of them; NULL once freed */
+    unsigned pairs;
+    unsigned clients; /* queues that still exist */
+    bool connected;
+    bool awaited;          /* start-up waits for the first connection */
+    int64_t wait_deadline; /* ns, CLK_REALTIME; 0: none */
+    Timer *wait_timer;
+    Error *refusal; /* why the back end that is there won't do; while awaited */
+};
+
+typedef struct VhostClient {
+    NetClient client;
+    VhostNet *net;
+} VhostClient;
+
+/* Start-up's ear; of this process. */
+static void (*vhost_net_ready_fn)(void *opaque);
+static void *vhost_net_ready_opaque;
+
+void vhost_net_set_ready_fn(void (*fn)(void *opaque), void *opaque)
+{
+    vhost_net_ready_fn = fn;
+    vhost_net_ready_opaque = opaque;
+}
+
+static void vhost_net_changed(void)
+{
+    if (vhost_net_ready_fn) {
+        vhost_net_ready_fn(vhost_net_ready_opaque);
+    }
+}
+
+/* --- The back end comes and goes --- */
+
+static void vhost_net_connected(void *opaque, bool up)
+{
+    VhostNet *net = opaque;
+    net->connected = up;
+    if (up) {
+        net->awaited = false;
+        error_free(net->refusal);
+        net->refusal = NULL;
+    }
+    for (unsigned i = 0; i < net->pairs; i++) {
+        if (net->queues[i]) {
+            net_set_link(net->queues[i], up);
+        }
+    }
+    vhost_net_changed();
+}
+
+static void vhost_net_refused(void *opaque, const Error *why)
+{
+    VhostNet *net = opaque;
+    if (net->awaited) {
+        error_free(net->refusal);
+        net->refusal = error_copy(why);
+        vhost_net_changed();
+    }
+}
+
+static const VhostDeviceOps vhost_net_device_ops = {
+    .connected = vhost_net_connected,
+    .refused = vhost_net_refused,
+};
+
+/* --- Net client --- */
+
+/* Nobody but the back end moves frames: what the NIC sends by itself (announcements) is dropped. */
+static size_t vhost_client_receive(NetClient *nc, const struct iovec *iov, unsigned count)
+{
+    size_t len = 0;
+    for (unsigned i = 0; i < count; i++) {
+        len += iov[i].iov_len;
+    }
+    return len;
+}
+
+static void vhost_net_free(VhostNet *net)
+{
+    vhost_device_free(net->dev);
+    timer_free(net->wait_timer);
+    error_free(net->refusal);
+    g_free(net->queues);
+    g_free(net->id);
+    g_free(net);
+}
+
+static void vhost_client_finish(NetClient *nc)
+{
+    VhostNet *net = ((VhostClient *)nc)->net;
+    net->queues[nc->queue_index] = NULL;
+    nc->vhost = NULL;
+    if (!--net->clients) {
+        vhost_net_free(net);
+    }
+}
+
+static void vhost_client_describe(NetClient *nc, GString *out)
+{
+    VhostUserStatus s;
+    vhost_user_status(((VhostClient *)nc)->net->vu, &s);
+    g_autofree char *filename = chardev_filename(s.chardev);
+    g_string_append_printf(out, "chardev=%s,%s,%s", chardev_id(s.chardev), filename,
+                           vhost_user_phase_name(s.phase));
+}
+
+/* Header and offloads are between driver and back end; the back end's features decide. */
+static bool vhost_client_has_header(NetClient *nc)
+{
+    return true;
+}
+
+static bool vhost_client_has_header_len(NetClient *nc, unsigned len)
+{
+    return true;
+}
+
+static void vhost_client_set_header_len(NetClient *nc, unsigned len)
+{
+}
+
+static unsigned vhost_client_offloads(NetClient *nc)
+{
+    return NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6 | NET_OFFLOAD_ECN |
+           NET_OFFLOAD_UFO | NET_OFFLOAD_USO4 | NET_OFFLOAD_USO6;
+}
+
+static void vhost_client_set_offloads(NetClient *nc, unsigned offloads)
+{
+}
+
+static const NetClientOps vhost_client_ops = {
+    .type = "vhost-user",
+    .size = sizeof(VhostClient),
+    .receive = vhost_client_receive,
+    .finish = vhost_client_finish,
+    .describe = vhost_client_describe,
+    .has_vnet_header = vhost_client_has_header,
+    .has_vnet_header_len = vhost_client_has_header_len,
+    .set_vnet_header_len = vhost_client_set_header_len,
+    .offloads = vhost_client_offloads,
+    .set_offloads = vhost_client_set_offloads,
+};
+
+/* --- For NICs --- */
+
+VhostNet *vhost_net_of(const NetClient *peer)
+{
+    return peer && peer->ops == &vhost_client_ops ? ((const VhostClient *)peer)->net : NULL;
+}
+
+VhostDevice *vhost_net_device(VhostNet *net)
+{
+    return net->dev;
+}
+
+unsigned vhost_net_pairs(const VhostNet *net)
+{
+    return net->pairs;
+}
+
+void vhost_net_announce(VhostNet *net, const uint8_t mac[6])
+{
+    if (net->connected) {
+        vhost_user_send_rarp(net->vu, mac);
+    }
+}
+
+static void vhost_net_mtu_set(void *opaque, const Error *err)
+{
+    /* A back end that can't take the MTU drops the connection by itself or lives with it. */
+}
+
+void vhost_net_set_mtu(VhostNet *net, uint16_t mtu)
+{
+    if (net->connected) {
+        vhost_user_set_mtu(net->vu, mtu, vhost_net_mtu_set, net);
+    }
+}
+
+/* --- Start-up --- */
+
+typedef struct AwaitedSearch {
+    char *what;
+    Error **errp;
+    bool failed;
+} AwaitedSearch;
+
+static bool vhost_net_find_awaited(NetClient *nc, void *opaque)
+{
+    AwaitedSearch *search = opaque;
+    VhostNet *net = vhost_net_of(nc);
+    if (!net || !net->awaited) {
+        return true;
+    }
+    VhostUserStatus s;
+    vhost_user_status(net->vu, &s);
+    g_autofree char *filename = chardev_filename(s.chardev);
+    if (net->refusal) {
+        error_set(search->errp, "netdev '%s' (%s): %s", net->id, filename,
+                  error_message(net->refusal));
+        search->failed = true;
+    } else if (net->wait_deadline && clock_now(CLK_REALTIME) >= net->wait_deadline) {
+        error_set(search->errp, "netdev '%s': no back end at %s within its wait-timeout%s%s",
+                  net->id, filename, s.last_error ? "; last error: " : "", s.last_error ?: "");
+        search->failed = true;
+    } else {
+        search->what = g_strdup_printf("the back end of netdev '%s' %s %s", net->id,
+                                       chardev_is_server(s.chardev) ? "to connect to chardev"
+                                                                    : "to answer on chardev",
+                                       filename);
+    }
+    return false;
+}
+
+char *vhost_net_awaited(Error **errp)
+{
+    AwaitedSearch search = { .errp = errp };
+    net_client_foreach(vhost_net_find_awaited, &search);
+    return search.what;
+}
+
+static void vhost_net_wait_over(void *opaque)
+{
+    vhost_net_changed();
+}
+
+/* --- Making it --- */
+
+#define VHOST_NET_PROTOCOL_FEATURES \
+    (BIT64(VHOST_USER_PF_MQ) | BIT64(VHOST_USER_PF_RARP) | BIT64(VHOST_USER_PF_NET_MTU))
+
+static VhostNet *vhost_net_new(const char *id, const NetdevVhostUserOptions *o, Error **errp)
+{
+    Chardev *chr = chardev_find_or_error(o->chardev, errp);
+    if (!chr) {
+        return NULL;
+    }
+    g_autofree char *label = g_strdup_printf("netdev '%s'", id);
+    unsigned pairs = o->has_queues ? o->queues : 1;
+    const VhostUserSpec spec = {
+        .chardev = chr,
+        .name = label,
+        .log = o->vhost_log,
+        .timeout_ms = o->has_timeout ? o->timeout : 0,
+        .virtio_id = 1, /* VIRTIO 1.3 section 5: network device */
+        .rings = 2 * pairs,
+        .least_rings = 2 * pairs,
+        .protocol_features = VHOST_NET_PROTOCOL_FEATURES,
+        .front_end_features = ~vhost_net_backend_features,
+        .tolerate_lost_features = o->has_lost_features && o->lost_features,
+    };
+    VhostUser *vu = vhost_user_new(&spec, errp);
+    if (!vu) {
+        return NULL;
+    }
+    VhostNet *net = g_new0(VhostNet, 1);
+    net->id = g_strdup(id);
+    net->vu = vu;
+    net->pairs = pairs;
+    net->queues = g_new0(NetClient *, pairs);
+    net->dev = vhost_device_new(vhost_user_backend(vu), label, &vhost_net_device_ops, net);
+    return net;
+}
+
+static void vhost_net_begin_waiting(VhostNet *net, const NetdevVhostUserOptions *o)
+{
+    net->awaited = !o->has_wait || o->wait;
+    if (net->awaited && o->has_wait_timeout) {
+        net->wait_deadline = clock_now(CLK_REALTIME) + o->wait_timeout * NS_PER_SECOND;
+        net->wait_timer = timer_new(event_loop_main(), CLK_REALTIME, vhost_net_wait_over, net);
+        timer_set(net->wait_timer, net->wait_deadline);
+    }
+}
+
+bool net_vhost_user_create(const char *id, const void *options, Error **errp)
+{
+    const NetdevVhostUserOptions *o = options;
+    VhostNet *net = vhost_net_new(id, o, errp);
+    if (!net) {
+        return false;
+    }
+    for (unsigned i = 0; i < net->pairs; i++) {
+        NetClient *nc = net_client_new(&vhost_client_ops, NULL, id, NULL);
+        ((VhostClient *)nc)->net = net;
+        nc->vhost = net;
+        nc->queue_index = i;
+        nc->link_down = true; /* until the back end is there */
+        net->queues[i] = nc;
+        net->clients++;
+    }
+    vhost_net_begin_waiting(net, o);
+    vhost_user_start(net->vu);
+    return true;
+}
