@@ -306,6 +306,12 @@ static void set_cpu(const DirectBoot *boot)
     s->gpr[X86_RSI] = boot->rsi;
     s->rip = boot->entry;
     x86_update_mode(cpu);
+
+    Cpu *each;
+    CPU_FOREACH(each)
+    {
+        x86_set_firmware_mtrrs(x86_cpu_cast(each));
+    }
 }
 
 bool boot_install(DirectBoot *boot, Error **errp)

@@ -163,6 +163,10 @@ void x86_update_mode(X86Cpu *cpu);
  */
 void x86_reset_state(X86Cpu *cpu, bool init);
 
+/* Memory types as PC firmware leaves them, for kernels that are started without any. After reset.
+ */
+void x86_set_firmware_mtrrs(X86Cpu *cpu);
+
 /* The bootstrap processor is the one whose APIC base MSR says so. */
 bool x86_cpu_is_bsp(const X86Cpu *cpu);
 

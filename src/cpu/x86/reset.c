@@ -98,3 +98,30 @@ void x86_reset_state(X86Cpu *cpu, bool init)
         cpu->tlb.switch_space(cpu);
     }
 }
+
+#define MTRR_TYPE_UC 0x00
+#define MTRR_TYPE_WP 0x05
+#define MTRR_TYPE_WB 0x06
+/* enabled, fixed ranges too, write-back where nothing else is said */
+#define MTRR_DEF_TYPE  (0xc00 | MTRR_TYPE_WB)
+#define EIGHT_OF(type) ((type)*UINT64_C(0x0101010101010101))
+
+void x86_set_firmware_mtrrs(X86Cpu *cpu)
+{
+    X86State *s = &cpu->state;
+    if (!x86_has_feature(cpu, X86_CPUID_1_EDX, 12)) {
+        return;
+    }
+    /* 64 KiB ranges to 512 KiB, 16 KiB ranges to 640 KiB and over the video memory, then 4 KiB
+     * ranges of what firmware leaves in the ROM area: SDM volume 3 table 11-9. */
+    s->mtrr_fixed[0] = EIGHT_OF(MTRR_TYPE_WB);
+    s->mtrr_fixed[1] = EIGHT_OF(MTRR_TYPE_WB);
+    s->mtrr_fixed[2] = EIGHT_OF(MTRR_TYPE_UC);
+    for (unsigned i = 3; i < ARRAY_LEN(s->mtrr_fixed); i++) {
+        s->mtrr_fixed[i] = EIGHT_OF(MTRR_TYPE_WP);
+    }
+    /* The hole below 4 GiB, from where no board has RAM. */
+    s->mtrr_var[0].base = 0xe0000000u | MTRR_TYPE_UC;
+    s->mtrr_var[0].mask = (((UINT64_C(1) << cpu->phys_bits) - 1) & ~UINT64_C(0x1fffffff)) | 0x800;
+    s->mtrr_def_type = MTRR_DEF_TYPE;
+}
