@@ -1,6 +1,7 @@
 /* "info": what can be shown about the machine. */
 #include <string.h>
 
+#include "block/backend.h"
 #include "bus/device.h"
 #include "bus/pci/pci.h"
 #include "chardev/chardev.h"
@@ -8,6 +9,7 @@
 #include "monitor/hmp.h"
 #include "monitor/monitor-internal.h"
 #include "monitor/readline.h"
+#include "net/netdev.h"
 
 static const char *text_of(json_t *object, const char *key)
 {
@@ -238,6 +240,18 @@ static bool run_mtree(HmpCall *call, Error **errp)
     return true;
 }
 
+static bool run_network(HmpCall *call, Error **errp)
+{
+    net_print_info(call->out);
+    return true;
+}
+
+static bool run_block(HmpCall *call, Error **errp)
+{
+    block_print_info(call->out);
+    return true;
+}
+
 static bool run_qdm(HmpCall *call, Error **errp)
 {
     device_print_list(call->out);
@@ -277,9 +291,9 @@ const HmpCommand hmp_info_commands[] = {
     { "memdev", NULL, NULL, "memory back ends", .qmp = "query-memdev" },
     { "memory-devices", NULL, NULL, "memory devices", .qmp = "query-memory-devices" },
     { "pci", NULL, NULL, "PCI devices", .qmp = "query-pci", .run = run_pci },
-    { "network", NULL, NULL, "network clients", .qmp = "x-query-network" },
+    { "network", NULL, NULL, "network clients", .run = run_network },
     { "vhost-user", NULL, NULL, "vhost-user connections", .qmp = "query-vhost-user" },
-    { "block", NULL, NULL, "disks", .qmp = "query-block" },
+    { "block", NULL, NULL, "disks", .run = run_block },
     { "balloon", NULL, NULL, "memory the guest has", .qmp = "query-balloon" },
     { "migrate", NULL, NULL, "migration", .qmp = "query-migrate" },
     { "migrate_capabilities", NULL, NULL, "capabilities of migration",
