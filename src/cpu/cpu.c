@@ -347,6 +347,10 @@ static bool cpu_realize(Device *dev, Error **errp)
     }
     cpus[cpu_total] = cpu;
     __atomic_store_n(&cpu_total, cpu_total + 1, __ATOMIC_RELEASE);
+    /* Monitor clients ask for its thread id as soon as there is a CPU. */
+    while (cpu->thread_created && !cpu->created) {
+        machine_cond_wait(&progress);
+    }
     return true;
 }
 
