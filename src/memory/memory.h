@@ -106,10 +106,12 @@ MUST_CHECK bool memory_region_init_ram_block(MemoryRegion *mr, Object *owner, co
 void memory_region_init_alias(MemoryRegion *mr, Object *owner, const char *name,
                               MemoryRegion *target, hwaddr offset, uint64_t size);
 /*
- * Takes the region out of its container, its subregions out of it, and releases what it holds. The
- * views keep `owner` alive while they contain the region, so that an owner's finalize is the place
- * to call this from. A region without owner must not be freed while another thread may still use an
- * old view.
+ * Takes the region out of its container, its subregions out of it, and releases what it holds.
+ *
+ * Views keep `owner` alive while they contain the region. So a device takes its regions out of the
+ * tree when it is unrealized (an owner that waits for its finalize to do so waits for ever), and
+ * calls this from its finalize, when no reader is left. A region without owner must not be freed
+ * while another thread may still use an old view.
  */
 void memory_region_finish(MemoryRegion *mr);
 /* Where an owner sits, for ids of its RAM that are stable over migration: "0000:00:02.0", g_free;
