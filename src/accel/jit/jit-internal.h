@@ -143,6 +143,7 @@ struct JitCpu {
     uint32_t key_mode;      /* that jump_key was made for */
     bool ram_gone;          /* atomic: the memory map changed: host pointers are stale */
     uint32_t poll_word;     /* what poll points to while nothing is wanted */
+    uint32_t pauses;        /* PAUSE instructions run */
     bool careful_next;      /* run one instruction in its careful form */
     bool stop_at_exception; /* leave jit_run() with it recorded instead of delivering it */
     bool signal_exit;       /* left through stubs.exit: tmp2 holds the flags */
@@ -411,6 +412,7 @@ void jit_add_ram(Jit *jit, const JitRam *r);
 typedef struct JitInsn JitInsn;
 /* The helper for an instruction that isn't re-emitted; NULL if it is. Fills op's operand fields. */
 JitOpFn *jit_op_for(const JitInsn *in, JitOp *op);
+void jit_op_pause(JitCpu *j, const JitOp *op, uint64_t ea);
 void jit_op_misaligned(JitCpu *j, const JitOp *op, uint64_t ea);
 bool jit_string_op(const JitInsn *in, JitOp *op);
 bool jit_vector_op(const JitInsn *in, JitOp *op);

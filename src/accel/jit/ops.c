@@ -132,6 +132,15 @@ void jit_op_misaligned(JitCpu *j, const JitOp *op, uint64_t ea)
     x86_raise_error(j->cpu, X86_EXC_GP, 0);
 }
 
+/* A guest that spins waits for another vCPU, which may be waiting for this host CPU. */
+void jit_op_pause(JitCpu *j, const JitOp *op, uint64_t ea)
+{
+    __builtin_ia32_pause();
+    if (++j->pauses % JIT_PAUSES_PER_YIELD == 0) {
+        x86_yield(j->cpu);
+    }
+}
+
 static void op_cld(JitCpu *j, const JitOp *op, uint64_t ea)
 {
     j->state->rflags &= ~(uint64_t)X86_DFL;

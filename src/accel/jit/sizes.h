@@ -71,6 +71,9 @@
 /* Largest memory operand of one instruction (XSAVE areas), and room to keep its alignment. */
 #define JIT_BOUNCE_BYTES (4096 + 64)
 
+/* PAUSE instructions between two yields of the host CPU: some microseconds of spinning. */
+#define JIT_PAUSES_PER_YIELD 64
+
 /* RAM ranges of the physical memory map that a CPU caches. */
 #define JIT_RAM_RANGES 64
 

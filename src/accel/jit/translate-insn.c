@@ -668,6 +668,14 @@ bool jit_emit_special(JitTranslator *t, JitInsn *in)
             emit_rr(e, in->i.raw.rex.W ? 8 : 4, 0x87, RBX, R8);
             return true;
         }
+        if (t->jit->cpus->len > 1) {
+            JitOp op = { .fn = jit_op_pause };
+            uint16_t out = in->live_out;
+            in->live_out = X86_ARITH_FLAGS;
+            jit_emit_op(t, in, &op, NULL);
+            in->live_out = out;
+            return true;
+        }
         emit8(e, 0xf3);
         emit8(e, 0x90);
         return true;
