@@ -18,9 +18,9 @@
 #define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
 #define MAX_OF(a, b) ((a) > (b) ? (a) : (b))
 
-#define ALIGN_DOWN(x, a) ((x) & ~((__typeof__(x))(a) - 1)) /* a: power of two */
-#define ALIGN_UP(x, a)   ALIGN_DOWN((x) + ((__typeof__(x))(a) - 1), (a))
-#define IS_ALIGNED(x, a) (((x) & ((__typeof__(x))(a) - 1)) == 0)
+#define ALIGN_DOWN(x, a) ((x) & ~((__typeof__(x))(a)-1)) /* a: power of two */
+#define ALIGN_UP(x, a)   ALIGN_DOWN((x) + ((__typeof__(x))(a)-1), (a))
+#define IS_ALIGNED(x, a) (((x) & ((__typeof__(x))(a)-1)) == 0)
 
 static inline bool is_power_of_two(uint64_t x)
 {
@@ -52,28 +52,28 @@ static inline uint64_t bits_deposit(uint64_t value, unsigned start, unsigned len
 }
 
 /* Unaligned loads and stores in a given byte order. */
-#define BASE_BITS_LDST(bits) \
-    static inline uint##bits##_t ld##bits##_le(const void *p) \
-    { \
-        uint##bits##_t v; \
-        memcpy(&v, p, sizeof(v)); \
-        return le##bits##toh(v); \
-    } \
-    static inline uint##bits##_t ld##bits##_be(const void *p) \
-    { \
-        uint##bits##_t v; \
-        memcpy(&v, p, sizeof(v)); \
-        return be##bits##toh(v); \
-    } \
+#define BASE_BITS_LDST(bits)                                    \
+    static inline uint##bits##_t ld##bits##_le(const void *p)   \
+    {                                                           \
+        uint##bits##_t v;                                       \
+        memcpy(&v, p, sizeof(v));                               \
+        return le##bits##toh(v);                                \
+    }                                                           \
+    static inline uint##bits##_t ld##bits##_be(const void *p)   \
+    {                                                           \
+        uint##bits##_t v;                                       \
+        memcpy(&v, p, sizeof(v));                               \
+        return be##bits##toh(v);                                \
+    }                                                           \
     static inline void st##bits##_le(void *p, uint##bits##_t v) \
-    { \
-        v = htole##bits(v); \
-        memcpy(p, &v, sizeof(v)); \
-    } \
+    {                                                           \
+        v = htole##bits(v);                                     \
+        memcpy(p, &v, sizeof(v));                               \
+    }                                                           \
     static inline void st##bits##_be(void *p, uint##bits##_t v) \
-    { \
-        v = htobe##bits(v); \
-        memcpy(p, &v, sizeof(v)); \
+    {                                                           \
+        v = htobe##bits(v);                                     \
+        memcpy(p, &v, sizeof(v));                               \
     }
 BASE_BITS_LDST(16)
 BASE_BITS_LDST(32)

@@ -52,11 +52,11 @@ void log_set_mask(unsigned mask);
 MUST_CHECK bool log_set_file(const char *path, Error **errp);
 void log_finish(void);
 
-#define log_item(items, ...) \
-    do { \
-        if (log_enabled(items)) { \
+#define log_item(items, ...)         \
+    do {                             \
+        if (log_enabled(items)) {    \
             log_printf(__VA_ARGS__); \
-        } \
+        }                            \
     } while (0)
 /* What a guest did wrong (-d guest_errors). One line, with newline. */
 #define log_guest_error(...) log_item(LOG_GUEST_ERRORS, __VA_ARGS__)

@@ -27,11 +27,11 @@ typedef enum ModuleKind {
 typedef void ModuleFn(void);
 
 /* At file scope: MODULE_INIT(MODULE_TYPES, balloon_register_types) */
-#define MODULE_INIT(kind, function) \
-    static void CONSTRUCTOR function##_append_(void) \
-    { \
+#define MODULE_INIT(kind, function)                                    \
+    static void CONSTRUCTOR function##_append_(void)                   \
+    {                                                                  \
         static ModuleRow row_ = { .name = #function, .fn = function }; \
-        module_append((kind), &row_); \
+        module_append((kind), &row_);                                  \
     }
 
 typedef struct ModuleRow {

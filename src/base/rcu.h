@@ -19,7 +19,6 @@ void rcu_thread_enter(void);
 
 extern __thread bool rcu_registered; /* private */
 
-
 /* A pointer that readers follow: published with what it points at, loaded in a read section. */
 #define rcu_publish(slot, value) __atomic_store_n((slot), (value), __ATOMIC_RELEASE)
 #define rcu_load(slot)           __atomic_load_n((slot), __ATOMIC_ACQUIRE)

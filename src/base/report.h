@@ -45,12 +45,12 @@ void report_info(const char *fmt, ...) PRINTF_LIKE(1, 2);
 void error_report_and_free(Error *err);
 void error_warn_and_free(Error *err);
 
-#define report_warning_once(...) \
-    do { \
-        static bool reported_; \
+#define report_warning_once(...)                                        \
+    do {                                                                \
+        static bool reported_;                                          \
         if (!__atomic_exchange_n(&reported_, true, __ATOMIC_RELAXED)) { \
-            report_warning(__VA_ARGS__); \
-        } \
+            report_warning(__VA_ARGS__);                                \
+        }                                                               \
     } while (0)
 
 #endif

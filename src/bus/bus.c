@@ -231,8 +231,8 @@ static void bus_hold(Object *obj, ResetType type)
     }
 }
 
-/* Where a device's RAM belongs, for ids that are stable over migration: its place on the nearest bus
- * that has addresses. */
+/* Where a device's RAM belongs, for ids that are stable over migration: its place on the nearest
+ * bus that has addresses. */
 static char *bus_owner_path(Object *owner)
 {
     Device *dev = (Device *)object_dynamic_cast(owner, TYPE_DEVICE);

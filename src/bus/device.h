@@ -17,7 +17,7 @@
 #define TYPE_BUS             "bus"
 #define TYPE_HOTPLUG_HANDLER "hotplug-handler"
 /* The bus of chipset devices that no other bus addresses: bus_system(). */
-#define TYPE_SYSTEM_BUS      "System"
+#define TYPE_SYSTEM_BUS "System"
 
 typedef struct Bus Bus;
 typedef struct Device Device;

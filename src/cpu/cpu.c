@@ -29,8 +29,8 @@ static GCond progress;
 /* Exclusive sections. */
 static GMutex exclusive_lock;
 static GCond exclusive_cond;
-static unsigned running;     /* exclusive_lock */
-static bool exclusive;       /* exclusive_lock to change; atomic */
+static unsigned running; /* exclusive_lock */
+static bool exclusive;   /* exclusive_lock to change; atomic */
 
 unsigned cpu_count(void)
 {
@@ -209,7 +209,8 @@ void cpu_pause_all(void)
 {
     Cpu *cpu;
     ASSERT_MACHINE_LOCKED();
-    CPU_FOREACH(cpu) {
+    CPU_FOREACH(cpu)
+    {
         cpu->stop = true;
         if (cpu == current || !cpu->created) {
             cpu->stopped = true;
@@ -217,7 +218,8 @@ void cpu_pause_all(void)
             cpu_request(cpu, CPU_REQUEST_EXIT);
         }
     }
-    CPU_FOREACH(cpu) {
+    CPU_FOREACH(cpu)
+    {
         while (!cpu->stopped && cpu->created) {
             machine_cond_wait(&progress);
         }
@@ -228,7 +230,8 @@ void cpu_resume_all(void)
 {
     Cpu *cpu;
     ASSERT_MACHINE_LOCKED();
-    CPU_FOREACH(cpu) {
+    CPU_FOREACH(cpu)
+    {
         cpu->stop = false;
         if (cpu == current) {
             cpu->stopped = false;
@@ -270,7 +273,8 @@ void cpu_exclusive_begin(void)
     }
     __atomic_store_n(&exclusive, true, __ATOMIC_SEQ_CST);
     Cpu *cpu;
-    CPU_FOREACH(cpu) {
+    CPU_FOREACH(cpu)
+    {
         if (cpu != current) {
             kick(cpu);
         }
@@ -300,9 +304,9 @@ static bool debug_access(Cpu *cpu, uint64_t addr, uint8_t *buf, uint64_t len, bo
         if (!klass->debug_translate(cpu, addr, &phys)) {
             return false;
         }
-        MemTxResult r = write ? address_space_write_rom(cpu->memory, phys, buf, part)
-                              : address_space_read(cpu->memory, phys, MEMTXATTRS_UNSPECIFIED, buf,
-                                                   part);
+        MemTxResult r =
+            write ? address_space_write_rom(cpu->memory, phys, buf, part)
+                  : address_space_read(cpu->memory, phys, MEMTXATTRS_UNSPECIFIED, buf, part);
         if (r != MEMTX_OK) {
             return false;
         }

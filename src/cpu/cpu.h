@@ -16,10 +16,11 @@
 typedef struct Cpu Cpu;
 typedef struct CpuBreakpoint CpuBreakpoint;
 
-/* Bits of Cpu.requests: set by any thread (cpu_request), looked at by the vCPU at block boundaries. */
+/* Bits of Cpu.requests: set by any thread (cpu_request), looked at by the vCPU at block boundaries.
+ */
 enum {
-    CPU_REQUEST_EXIT = 1 << 0,  /* leave guest code: work is queued, pause, or just look */
-    CPU_REQUEST_HARD = 1 << 1,  /* level: external interrupt pending (PIC or local APIC) */
+    CPU_REQUEST_EXIT = 1 << 0, /* leave guest code: work is queued, pause, or just look */
+    CPU_REQUEST_HARD = 1 << 1, /* level: external interrupt pending (PIC or local APIC) */
     CPU_REQUEST_NMI = 1 << 2,
     CPU_REQUEST_SMI = 1 << 3,
     CPU_REQUEST_INIT = 1 << 4,
@@ -43,7 +44,7 @@ typedef struct CpuWork {
 struct Cpu {
     Device parent;
 
-    int index;           /* from 0, in order of creation */
+    int index;            /* from 0, in order of creation */
     AddressSpace *memory; /* borrowed */
     AddressSpace *io;     /* borrowed */
 
@@ -55,11 +56,11 @@ struct Cpu {
     uint32_t requests; /* atomic CPU_REQUEST_* */
 
     /* Guarded by the machine lock. */
-    bool created;  /* the thread is ready */
-    bool stop;     /* wish: pause */
-    bool stopped;  /* paused */
-    bool unplug;   /* wish: end */
-    bool halted;   /* waits for an interrupt; atomic: the accelerator reads it unlocked */
+    bool created; /* the thread is ready */
+    bool stop;    /* wish: pause */
+    bool stopped; /* paused */
+    bool unplug;  /* wish: end */
+    bool halted;  /* waits for an interrupt; atomic: the accelerator reads it unlocked */
     bool crashed;
     CpuWork *work_first, **work_last;
 
@@ -74,14 +75,19 @@ struct Cpu {
     /* icount: instructions this vCPU has run. */
     uint64_t instructions;
 
-    void *accel; /* of the accelerator */
+    void *accel;            /* of the accelerator */
     void (*kick)(Cpu *cpu); /* of the accelerator: AccelClass.kick_vcpu without the search; may be
                                NULL */
 };
 
 typedef struct CpuBreakpoint {
-    enum { CPU_BREAK_SOFTWARE, CPU_BREAK_HARDWARE, CPU_WATCH_READ, CPU_WATCH_WRITE,
-           CPU_WATCH_ACCESS } kind;
+    enum {
+        CPU_BREAK_SOFTWARE,
+        CPU_BREAK_HARDWARE,
+        CPU_WATCH_READ,
+        CPU_WATCH_WRITE,
+        CPU_WATCH_ACCESS
+    } kind;
     uint64_t addr; /* virtual, linear */
     uint64_t len;
 } CpuBreakpoint;
@@ -134,10 +140,10 @@ void cpu_thread_leave(Cpu *cpu);
 void cpu_end_thread(Cpu *cpu);
 
 /*
- * Exclusive sections: no other vCPU runs guest code. Guest code runs between cpu_exec_begin(), which
- * waits while somebody is exclusive, and cpu_exec_end(); a vCPU that is kicked passes through both.
- * cpu_exclusive_begin() is called outside such a bracket and without the machine lock; whoever is
- * kicked must come out without waiting for anything the caller holds.
+ * Exclusive sections: no other vCPU runs guest code. Guest code runs between cpu_exec_begin(),
+ * which waits while somebody is exclusive, and cpu_exec_end(); a vCPU that is kicked passes through
+ * both. cpu_exclusive_begin() is called outside such a bracket and without the machine lock;
+ * whoever is kicked must come out without waiting for anything the caller holds.
  */
 void cpu_exec_begin(Cpu *cpu);
 void cpu_exec_end(Cpu *cpu);

@@ -177,24 +177,24 @@ void virtio_notify_config(VirtioDevice *vdev);
 void virtio_notify(VirtioDevice *vdev, Virtqueue *vq);
 
 /* Rows for device types' property tables: struct S, whose first member is `VirtioDevice parent`. */
-#define VIRTIO_COMMON_PROPERTIES(S)                                                          \
-    PROP_BIT("indirect_desc", S, parent.host_features, VIRTIO_F_INDIRECT_DESC, true,         \
-             .help = "offer indirect descriptors"),                                          \
-        PROP_BIT("event_idx", S, parent.host_features, VIRTIO_F_EVENT_IDX, true,             \
-                 .help = "offer event index notification suppression"),                      \
-        PROP_BIT("notify_on_empty", S, parent.host_features, VIRTIO_F_NOTIFY_ON_EMPTY, true, \
-                 .help = "offer interrupts on empty queues to legacy drivers"),              \
-        PROP_BIT("any_layout", S, parent.host_features, VIRTIO_F_ANY_LAYOUT, true,           \
-                 .help = "accept any framing from legacy drivers"),                          \
-        PROP_BIT("iommu_platform", S, parent.host_features, VIRTIO_F_ACCESS_PLATFORM, false, \
-                 .help = "addresses go through the platform's IOMMU"),                       \
-        PROP_BIT("packed", S, parent.host_features, VIRTIO_F_RING_PACKED, false,             \
-                 .help = "offer packed virtqueues"),                                         \
-        PROP_BIT("in_order", S, parent.host_features, VIRTIO_F_IN_ORDER, false,              \
-                 .help = "use buffers in the order they were made available"),               \
+#define VIRTIO_COMMON_PROPERTIES(S)                                                               \
+    PROP_BIT("indirect_desc", S, parent.host_features, VIRTIO_F_INDIRECT_DESC, true,              \
+             .help = "offer indirect descriptors"),                                               \
+        PROP_BIT("event_idx", S, parent.host_features, VIRTIO_F_EVENT_IDX, true,                  \
+                 .help = "offer event index notification suppression"),                           \
+        PROP_BIT("notify_on_empty", S, parent.host_features, VIRTIO_F_NOTIFY_ON_EMPTY, true,      \
+                 .help = "offer interrupts on empty queues to legacy drivers"),                   \
+        PROP_BIT("any_layout", S, parent.host_features, VIRTIO_F_ANY_LAYOUT, true,                \
+                 .help = "accept any framing from legacy drivers"),                               \
+        PROP_BIT("iommu_platform", S, parent.host_features, VIRTIO_F_ACCESS_PLATFORM, false,      \
+                 .help = "addresses go through the platform's IOMMU"),                            \
+        PROP_BIT("packed", S, parent.host_features, VIRTIO_F_RING_PACKED, false,                  \
+                 .help = "offer packed virtqueues"),                                              \
+        PROP_BIT("in_order", S, parent.host_features, VIRTIO_F_IN_ORDER, false,                   \
+                 .help = "use buffers in the order they were made available"),                    \
         PROP_BIT("notification_data", S, parent.host_features, VIRTIO_F_NOTIFICATION_DATA, false, \
-             .help = "doorbells carry the ring position"), \
-    PROP_BIT("queue_reset", S, parent.host_features, VIRTIO_F_RING_RESET, true,          \
+                 .help = "doorbells carry the ring position"),                                    \
+        PROP_BIT("queue_reset", S, parent.host_features, VIRTIO_F_RING_RESET, true,               \
                  .help = "offer resetting single queues")
 
 /* First row of a device type's state (DeviceClass.vmstate): status, features, configuration,
