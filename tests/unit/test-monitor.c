@@ -560,6 +560,9 @@ static void test_disconnects(void)
     setup();
     Client c = client_ready("q");
     client_close(&c);
+    for (int i = 0; i < 50; i++) {
+        step(); /* until the other side has noticed */
+    }
     int before = count_fds();
     for (int i = 0; i < 300; i++) {
         c = client_connect("q");
