@@ -17,12 +17,12 @@ typedef struct StartUp {
     Daemonize daemonize;
     Pidfile *pidfile;
     bool loop_made;
-    Machine *machine;   /* borrowed: the tree has it */
-    size_t next;        /* row of the table that comes next */
-    bool preconfig;     /* wait for x-exit-preconfig before the board is built */
-    Timer *reminder;    /* says what is awaited; NULL while nothing is */
+    Machine *machine;       /* borrowed: the tree has it */
+    size_t next;            /* row of the table that comes next */
+    bool preconfig;         /* wait for x-exit-preconfig before the board is built */
+    Timer *reminder;        /* says what is awaited; NULL while nothing is */
     char *(*awaited)(void); /* what, while the reminder lives; the caller frees, NULL: nothing */
-    int64_t wait_began; /* ns, CLK_REALTIME */
+    int64_t wait_began;     /* ns, CLK_REALTIME */
     bool in_advance;
     int status; /* of the process, once it ends */
 } StartUp;

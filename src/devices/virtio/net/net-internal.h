@@ -114,7 +114,8 @@ uint32_t net_toeplitz(const uint8_t *key, const uint8_t *data, size_t len);
 /* The queue pair for it. */
 unsigned net_rss_pair(const NetRss *rss, uint32_t hash, uint8_t report);
 
-/* --- net-vhost.c: each does nothing, or returns false, where no vhost back end is behind the NIC --- */
+/* --- net-vhost.c: each does nothing, or returns false, where no vhost back end is behind the NIC
+ * --- */
 
 uint64_t net_vhost_features(VirtioNet *n, uint64_t features);
 bool net_vhost_attach(VirtioNet *n, Error **errp); /* true where there is nothing to attach to */
