@@ -239,6 +239,11 @@ void x86_apic_bus_set_intr(X86ApicBus *bus, int level)
     if (!rising) {
         return;
     }
+    /* A processor without an APIC has the line on its INTR pin. */
+    X86Cpu *first = (X86Cpu *)cpu_by_index(0);
+    if (first && !first->apic) {
+        cpu_request(&first->parent, CPU_REQUEST_HARD);
+    }
     for (uint32_t i = 0; i < bus->max_id; i++) {
         X86Apic *apic = bus->by_id[i];
         if (!apic) {
