@@ -14,8 +14,14 @@ static void hangup(CharFd *chr)
         klass->hangup(&chr->parent);
         return;
     }
-    fd_watch_enable(chr->in_watch, false, false);
-    chardev_set_connected(&chr->parent, false);
+    fd_watch_free(chr->in_watch);
+    chr->in_watch = NULL;
+    if (chr->out_fd < 0 || chr->out_fd == chr->in_fd) {
+        chardev_set_connected(&chr->parent, false);
+    } else {
+        /* The end of the input is not the end of the output: `rhea -serial stdio </dev/null`. */
+        chardev_event(&chr->parent, CHAR_EVENT_CLOSED);
+    }
 }
 
 static void char_fd_readable(void *opaque)

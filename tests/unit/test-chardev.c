@@ -160,6 +160,14 @@ static void test_pipe(void)
     char_frontend_write(&f.fe, "back", 4);
     g_assert_cmpint(read(reader, buf, sizeof(buf)), ==, 4);
     g_assert_cmpstr(buf, ==, "back");
+    /* The end of the input is not the end of the output. */
+    fd_close(fd_steal(&writer));
+    for (int i = 0; i < 10; i++) {
+        event_loop_iterate(event_loop_main(), false);
+    }
+    char_frontend_write(&f.fe, "more", 4);
+    g_assert_cmpint(read(reader, buf, sizeof(buf)), ==, 4);
+    g_assert_cmpstr(buf, ==, "more");
     front_finish(&f);
     remove_chardev("p");
     g_unlink(in);
