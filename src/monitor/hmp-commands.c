@@ -6,6 +6,7 @@
 #include "chardev/chardev-record.h"
 #include "config/keyval.h"
 #include "memory/memory.h"
+#include "monitor/hmp-cpu.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor-internal.h"
 #include "object/user-creatable.h"
@@ -424,6 +425,9 @@ const HmpCommand hmp_commands[] = {
     { "i", "format?:/,addr:i", "[/b|/w|/l] port", "read an I/O port", .run = run_port_in },
     { "o", "format?:/,addr:i,value:i", "[/b|/w|/l] port value", "write an I/O port",
       .run = run_port_out },
+    { "cpu", "index:i", "index", "choose the CPU that commands are about", .run = hmp_cpu },
+    { "x", "format?:/,addr:i", "/format address", "show the CPU's virtual memory", .run = hmp_x },
+    { "xp", "format?:/,addr:i", "/format address", "show physical memory", .run = hmp_xp },
     { "balloon", "value:o", "size", "ask the guest for memory", .qmp = "balloon" },
     { "migrate_set_capability", "capability:s,state:b", "capability on|off",
       "switch a capability of migration", .qmp = "migrate-set-capabilities" },

@@ -6,6 +6,7 @@
 #include "bus/pci/pci.h"
 #include "chardev/chardev.h"
 #include "memory/memory.h"
+#include "monitor/hmp-cpu.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor-internal.h"
 #include "monitor/readline.h"
@@ -277,6 +278,8 @@ const HmpCommand hmp_info_commands[] = {
     { "uuid", NULL, NULL, "UUID of the guest", .qmp = "query-uuid", .print = print_uuid },
     { "kvm", NULL, NULL, "hardware virtualization", .qmp = "query-kvm", .print = print_kvm },
     { "cpus", NULL, NULL, "virtual CPUs", .qmp = "query-cpus-fast", .print = print_cpus },
+    { "registers", "all:-a", "[-a]", "registers of the CPU, or of all of them",
+      .run = hmp_info_registers },
     { "hotpluggable-cpus", NULL, NULL, "CPUs that can be plugged in",
       .qmp = "query-hotpluggable-cpus" },
     { "chardev", NULL, NULL, "character devices", .qmp = "query-chardev", .print = print_chardevs },

@@ -43,6 +43,19 @@ class Monitor(unittest.TestCase):
                     self.assertNotIn("unknown", out.split("\n")[0], name)
             self.assertIn("bus: main-system-bus", r.qmp.hmp("info qtree"))
 
+    def test_memory_and_registers(self):
+        with rhea.Rhea("-machine", "q35", "-m", "64", "-smp", "2", *ARGS, qtest=True) as r:
+            r.qtest.write(0x100000, bytes(range(32)))
+            self.assertEqual(r.qmp.hmp("xp /4xb 0x100000"),
+                             "0000000000100000: 0x00 0x01 0x02 0x03\r\n")
+            self.assertIn("0x07060504", r.qmp.hmp("xp /2xw 0x100000"))
+            self.assertIn("0000000000100010: 0x1716151413121110",
+                          r.qmp.hmp("xp /4xg 1048576").replace("\r", ""))
+            self.assertIn("expected", r.qmp.hmp("xp /99999999xb 0"))
+            self.assertIn("CPU#0", r.qmp.hmp("info registers"))
+            self.assertIn("CPU#1", r.qmp.hmp("info registers -a"))
+            self.assertIn("no CPU #7", r.qmp.hmp("cpu 7"))
+
     def test_start_up_that_waits(self):
         """A server with wait=on keeps the machine waiting, and the monitor tells so meanwhile."""
         folder = tempfile.mkdtemp(prefix="rhea-test-")
