@@ -5,6 +5,7 @@
 #include "machine/acpi-tables.h"
 
 #include "base/bits.h"
+#include "devices/acpi/acpi-pm.h"
 #include "devices/timer/hpet.h"
 
 #define PIRQ_COUNT_PIIX 4
@@ -342,8 +343,10 @@ static void add_motherboard(Aml *a, const AcpiBoard *board)
     name_int(a, "_UID", 1);
     aml_name(a, "_CRS");
     aml_resources(a);
-    aml_io(a, board->pm_base, 1, 0x80);
-    aml_io(a, board->gpe0_base, 1, board->gpe0_len);
+    aml_io(a, board->pm_base, 1, ACPI_PM_SIZE);
+    if (board->gpe0_base < board->pm_base || board->gpe0_base >= board->pm_base + ACPI_PM_SIZE) {
+        aml_io(a, board->gpe0_base, 1, board->gpe0_len);
+    }
     if (board->ecam_base) {
         aml_memory32_fixed(a, true, board->ecam_base, board->ecam_buses * MiB);
     }

@@ -308,6 +308,32 @@ static bool make_fw_cfg(PcMachine *pc, Error **errp)
             add_u32_file(pc, "etc/boot-fail-wait", m->boot.reboot_timeout, errp));
 }
 
+/* Letters to the codes of firmware: a floppy, c disk, d CD-ROM, n network. Outside the checksum. */
+static void set_boot_order(PcMachine *pc, const char *order)
+{
+    uint8_t boot[3] = { 0 };
+
+    for (unsigned i = 0, n = 0; order[i] && n < 3; i++) {
+        uint8_t code = order[i] == 'a'   ? 1
+                       : order[i] == 'c' ? 2
+                       : order[i] == 'd' ? 3
+                       : order[i] == 'n' ? 4
+                                         : 0;
+        if (code) {
+            boot[n++] = code;
+        }
+    }
+    mc146818_set_nvram(pc->rtc, CMOS_BOOT_ORDER, boot[1] << 4 | boot[0]);
+    mc146818_set_nvram(pc->rtc, CMOS_BOOT_THIRD, boot[2] << 4);
+}
+
+static const char *usual_order(PcMachine *pc)
+{
+    Machine *m = &pc->parent;
+
+    return m->boot.order ? m->boot.order : machine_class_of(m)->default_boot_order;
+}
+
 /* Battery-backed memory, as firmware reads it. */
 static void make_cmos(PcMachine *pc)
 {
@@ -317,8 +343,6 @@ static void make_cmos(PcMachine *pc)
     uint64_t ext16 =
         pc->nb->lowmem > 16 * MiB ? MIN_OF((pc->nb->lowmem - 16 * MiB) / (64 * KiB), 65535u) : 0;
     uint64_t high = pc->nb->highmem / (64 * KiB);
-    const char *order = m->boot.order ? m->boot.order : "cad";
-    uint8_t boot[3] = { 0 };
     uint16_t sum = 0;
 
     mc146818_set_nvram(rtc, CMOS_BASE_KIB, 640 & 0xff);
@@ -333,19 +357,6 @@ static void make_cmos(PcMachine *pc)
     }
     mc146818_set_nvram(rtc, CMOS_CPUS, m->smp.cpus - 1);
     mc146818_set_nvram(rtc, CMOS_EQUIPMENT, 0x06); /* mouse, FPU; no floppy */
-    /* Letters to the codes of firmware: a floppy, c disk, d CD-ROM, n network. */
-    for (unsigned i = 0, n = 0; order[i] && n < 3; i++) {
-        uint8_t code = order[i] == 'a'   ? 1
-                       : order[i] == 'c' ? 2
-                       : order[i] == 'd' ? 3
-                       : order[i] == 'n' ? 4
-                                         : 0;
-        if (code) {
-            boot[n++] = code;
-        }
-    }
-    mc146818_set_nvram(rtc, CMOS_BOOT_ORDER, boot[1] << 4 | boot[0]);
-    mc146818_set_nvram(rtc, CMOS_BOOT_THIRD, boot[2] << 4);
     for (unsigned i = CMOS_FLOPPY; i < CMOS_CHECKSUM; i++) {
         sum += mc146818_get_nvram(rtc, i);
     }
@@ -382,14 +393,27 @@ bool pc_prepare_boot(PcMachine *pc, Error **errp)
            (!pc->boot_direct || prepare_kernel(pc, errp));
 }
 
+/* As firmware leaves the keyboard controller: interrupts on, scan codes translated to set 1. */
+static void setup_keyboard(void)
+{
+    address_space_store(address_space_io(), 0x64, 1, MEMTXATTRS_UNSPECIFIED, 0x60);
+    address_space_store(address_space_io(), 0x60, 1, MEMTXATTRS_UNSPECIFIED, 0x47);
+}
+
 void pc_after_reset(PcMachine *pc)
 {
+    Machine *m = &pc->parent;
     Error *err = NULL;
 
+    set_boot_order(pc, m->boot.once && !pc->booted_once ? m->boot.once : usual_order(pc));
+    pc->booted_once = true;
     if (!pc->boot) {
         return;
     }
     northbridge_setup(pc->host);
+    if (pc->i8042) {
+        setup_keyboard();
+    }
     southbridge_setup(pc->bridge, pc->pm);
     if (pc->acpi_tables) {
         size_t size;

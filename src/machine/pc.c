@@ -206,6 +206,10 @@ static bool check_properties(PcMachine *pc, Error **errp)
         error_set(errp, "-m: a PC needs at least 2 MiB of memory");
         return false;
     }
+    if (pc->parent.boot.splash) {
+        error_set(errp, "-boot splash=%s: boot pictures are not available", pc->parent.boot.splash);
+        return false;
+    }
     return true;
 }
 
@@ -271,7 +275,6 @@ static const Field pc_properties[] = {
     PROP_ON_OFF_AUTO("vmport", PcMachine, vmport, ON_OFF_AUTO_AUTO,
                      .help = "VMware port (not available)"),
     PROP_BOOL("hpet", PcMachine, hpet_enabled, true, .help = "high precision event timers"),
-    PROP_BOOL("smbus", PcMachine, smbus_enabled, true, .help = "SMBus controller"),
     PROP_BOOL("pit", PcMachine, pit_enabled, true, .help = "i8254 interval timer"),
     PROP_BOOL("i8042", PcMachine, i8042_enabled, true,
               .help = "keyboard controller with keyboard and mouse"),

@@ -19,7 +19,7 @@ typedef struct PcMachine {
 
     /* properties */
     OnOffAuto acpi, smm, vmport;
-    bool hpet_enabled, smbus_enabled, pit_enabled, i8042_enabled;
+    bool hpet_enabled, pit_enabled, i8042_enabled;
     uint64_t max_ram_below_4g; /* bytes; 0: the board's choice */
 
     /* the board; devices are borrowed */
@@ -37,6 +37,7 @@ typedef struct PcMachine {
     MemoryRegion bios, bios_low;
     uint64_t bios_size;  /* bytes; 0: none mapped */
     bool wants_firmware; /* somebody would run it */
+    bool booted_once;     /* the order of -boot once= has had its turn */
     bool boot_direct;    /* -kernel without firmware */
     DirectBoot *boot;    /* with boot_direct, from machine-ready on */
     hwaddr acpi_base;    /* where the tables lie; 0: none */
