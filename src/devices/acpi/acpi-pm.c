@@ -29,6 +29,10 @@
 #define CNT_SLP_TYP_SHIFT 10
 #define CNT_SLP_EN        0x2000u
 
+/* ICH9 section 13.8.3.9: SMIs by the APM control port count as enabled, which tells firmware that
+ * there is nothing left to set up for system management mode. */
+#define SMI_EN_APMC 0x20u
+
 #define TIMER_BITS 24
 
 /* --- SCI --- */
@@ -284,7 +288,8 @@ void acpi_pm_reset(AcpiPm *pm)
     memset(pm->gpe_sts, 0, sizeof(pm->gpe_sts));
     memset(pm->gpe_en, 0, sizeof(pm->gpe_en));
     pm->apm_control = pm->apm_status = 0;
-    pm->smi_en = pm->smi_sts = 0;
+    pm->smi_en = SMI_EN_APMC;
+    pm->smi_sts = 0;
     update(pm);
 }
 

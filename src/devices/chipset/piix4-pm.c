@@ -7,12 +7,16 @@
 #include "object/property.h"
 
 #define PIIX4_PMBA       0x40
+#define PIIX4_DEVACTB    0x58
 #define PIIX4_PMREGMISC  0x80
 #define PMBA_MASK        0xffc0u
 #define PMBA_IO          0x1u
 #define PMREGMISC_ENABLE 0x1u
-#define APM_ENABLE       0xf1
-#define APM_DISABLE      0xf0
+/* Bit 25, in the last byte: SMIs by the APM control port count as enabled, so that firmware has
+ * nothing left to set up for system management mode. */
+#define DEVACTB_APMC 0x02u
+#define APM_ENABLE   0xf1
+#define APM_DISABLE  0xf0
 
 typedef struct Piix4Pm {
     PciDevice parent;
@@ -60,6 +64,7 @@ static void piix4_reset(Device *device)
 
     st32_le(&s->parent.config[PIIX4_PMBA], PMBA_IO);
     s->parent.config[PIIX4_PMREGMISC] = 0;
+    s->parent.config[PIIX4_DEVACTB + 3] = DEVACTB_APMC;
     acpi_pm_reset(&s->pm);
     update_mapping(s);
 }
