@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "accel/accel.h"
+#include "accel/qtest/qtest.h"
 #include "base/fdset.h"
 #include "base/log.h"
 #include "base/rcu.h"
@@ -133,6 +134,7 @@ static void startup_finish_machine(StartUp *s)
     }
     timer_free(s->reminder);
     s->reminder = NULL;
+    qtest_server_stop();
     machine_destroy(s->machine);
     s->machine = NULL;
     vhost_net_set_ready_fn(NULL, NULL);
