@@ -10,11 +10,13 @@
 
 #include "base/fdset.h"
 #include "block/backend.h"
+#include "chardev/chardev.h"
 #include "devices/virtio/balloon/balloon.h"
 #include "net/netdev.h"
 #include "object/runstate.h"
 #include "object/user-creatable.h"
 #include "schema/balloon.h"
+#include "schema/chardev.h"
 
 #define EVENT    BIT64(VIRTIO_F_EVENT_IDX)
 #define INDIRECT BIT64(VIRTIO_F_INDIRECT_DESC)
@@ -48,6 +50,7 @@ static void tear_down(Fix *f, gconstpointer mode)
     vd_down(&f->d);
     net_finish_all();
     block_finish_all();
+    chardev_finish_all();
     run_state_reset();
     world_down(&f->w, NULL);
 }
@@ -513,6 +516,103 @@ static void test_balloon_twice(Fix *f, gconstpointer mode)
     g_assert_true(qmp_query_balloon(&info, &error_abort));
 }
 
+/* --- serial ports --- */
+
+static void serial_control(Vd *d, VdQueue *out, uint32_t port, uint16_t event, uint16_t value)
+{
+    uint8_t *p = vd_at(d, VD_DATA + 0x100);
+    st32_le(p, port);
+    st16_le(p + 4, event);
+    st16_le(p + 6, value);
+    VdSeg s = { VD_DATA + 0x100, 8, false };
+    vd_add(d, out, &s, 1);
+    vd_kick(d, out);
+    vd_wait(d, out, 1);
+}
+
+/* The next control message is event of port. */
+static const uint8_t *serial_expect(Vd *d, VdQueue *in, uint32_t port, uint16_t event)
+{
+    uint64_t at = VD_DATA + 0x10000 + (in->used % 16) * 0x100;
+    vd_wait(d, in, 1);
+    g_assert_cmpuint(ld32_le(vd_at(d, at)), ==, port);
+    g_assert_cmpuint(ld16_le(vd_at(d, at + 4)), ==, event);
+    return vd_at(d, at + 8);
+}
+
+static Chardev *ringbuf(const char *id)
+{
+    json_t *j = json_pack("{s:s, s:{}}", "type", "ringbuf", "data");
+    ChardevBackend record = { 0 };
+    g_assert_true(
+        value_parse(&value_type_chardev_backend, &record, j, VALUE_MODE_TEXT, &error_abort));
+    json_decref(j);
+    Chardev *chr = chardev_new(id, &record, &error_abort);
+    value_release(&value_type_chardev_backend, &record);
+    return chr;
+}
+
+static void test_serial(Fix *f, gconstpointer mode)
+{
+    Vd *d = &f->d;
+    Chardev *con = ringbuf("con"), *port = ringbuf("port");
+    vd_up(d, &f->w, mode, "virtio-serial-pci", "max_ports=4,id=vs", BIT64(1));
+    Bus *bus = bus_find("vs.0", &error_abort);
+    json_t *p = json_pack("{s:s, s:s}", "driver", "virtconsole", "chardev", "con");
+    g_assert_nonnull(device_add_from_user(p, VALUE_MODE_TEXT, &error_abort));
+    json_decref(p);
+    p = json_pack("{s:s, s:s, s:s, s:s}", "driver", "virtserialport", "chardev", "port", "name",
+                  "org.test.0", "id", "p1");
+    g_assert_nonnull(device_add_from_user(p, VALUE_MODE_TEXT, &error_abort));
+    json_decref(p);
+    g_assert_cmpuint(bus->devices->len, ==, 2);
+    VdQueue *q[6];
+    for (unsigned i = 0; i < 6; i++) {
+        q[i] = vd_queue(d, i);
+    }
+    vd_ready(d);
+    g_assert_cmpuint(vd_config(d, 4, 4), ==, 4);
+    for (unsigned i = 0; i < 16; i++) {
+        VdSeg s = { VD_DATA + 0x10000 + i * 0x100, 0x100, true };
+        vd_add(d, q[2], &s, 1);
+    }
+    vd_kick(d, q[2]);
+    serial_control(d, q[3], UINT32_MAX, 0, 1); /* the driver is ready */
+    serial_expect(d, q[2], 0, 1);
+    serial_expect(d, q[2], 1, 1);
+    serial_control(d, q[3], 0, 3, 1);
+    serial_expect(d, q[2], 0, 4); /* a console */
+    serial_expect(d, q[2], 0, 6); /* somebody is at the other end */
+    serial_control(d, q[3], 1, 3, 1);
+    g_assert_cmpmem(serial_expect(d, q[2], 1, 7), 10, "org.test.0", 10);
+    serial_control(d, q[3], 77, 3, 1); /* no such port */
+    serial_control(d, q[3], 1, 6, 1);  /* opened */
+    /* From the guest, through both ports. */
+    memcpy(vd_at(d, VD_DATA), "hello from the guest", 20);
+    VdSeg out[2] = { { VD_DATA, 5, false }, { VD_DATA + 5, 15, false } };
+    vd_add(d, q[1], out, 2);
+    vd_kick(d, q[1]);
+    vd_wait(d, q[1], 2);
+    vd_add(d, q[5], out, 1);
+    vd_kick(d, q[5]);
+    vd_wait(d, q[5], 1);
+    size_t len;
+    g_autofree uint8_t *got = chardev_ringbuf_read(con, 100, &len, &error_abort);
+    g_assert_cmpmem(got, len, "hello from the guest", 20);
+    g_autofree uint8_t *got1 = chardev_ringbuf_read(port, 100, &len, &error_abort);
+    g_assert_cmpmem(got1, len, "hello", 5);
+    /* Unplugged: the driver is told, the controller goes on. */
+    device_destroy(device_find("p1"));
+    int64_t end = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+    uint64_t at = 0;
+    do {
+        at = VD_DATA + 0x10000 + (q[2]->used % 16) * 0x100;
+        vd_wait(d, q[2], 1);
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+    } while (ld16_le(vd_at(d, at + 4)) != 2);
+    vd_set_status(d, 0);
+}
+
 /* --- the transport itself --- */
 
 static void test_layout(Fix *f, gconstpointer mode)
@@ -603,6 +703,7 @@ int main(int argc, char **argv)
     g_test_add("/virtio-pci/net-mergeable", Fix, plain, set_up, test_net_mergeable, tear_down);
     g_test_add("/virtio-pci/net-control", Fix, plain, set_up, test_net_control, tear_down);
     g_test_add("/virtio-pci/balloon-twice", Fix, plain, set_up, test_balloon_twice, tear_down);
+    g_test_add("/virtio-pci/serial", Fix, &modes[2], set_up, test_serial, tear_down);
     g_test_add("/virtio-pci/layout", Fix, plain, set_up, test_layout, tear_down);
     g_test_add("/virtio-pci/types", Fix, plain, set_up, test_types, tear_down);
     int r = g_test_run();

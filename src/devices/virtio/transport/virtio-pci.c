@@ -306,6 +306,14 @@ static bool virtio_pci_express_init(VirtioPciProxy *p, Error **errp)
     return !p->ats || pcie_add_ats(dev, 0, p->ats_aligned, errp);
 }
 
+static void virtio_pci_make_bus(VirtioPciProxy *p)
+{
+    /* "ID.0" is for buses that users put devices on. */
+    const char *id = p->parent.parent.id;
+    g_autofree char *name = id ? g_strdup_printf("%s.virtio-bus", id) : NULL;
+    bus_init(&p->bus.parent, TYPE_VIRTIO_PCI_BUS, &p->parent.parent, name);
+}
+
 static bool virtio_pci_realize(PciDevice *dev, Error **errp)
 {
     VirtioPciProxy *p = virtio_pci_cast(dev);
@@ -322,7 +330,7 @@ static bool virtio_pci_realize(PciDevice *dev, Error **errp)
     if (k->types->prepare && !k->types->prepare(p, errp)) {
         goto fail;
     }
-    bus_init(&p->bus.parent, TYPE_VIRTIO_PCI_BUS, &dev->parent, NULL);
+    virtio_pci_make_bus(p);
     if (!device_realize(&p->vdev->parent, &p->bus.parent, errp)) {
         goto fail_bus;
     }
