@@ -7,6 +7,7 @@
 #include <glib.h>
 #include <string.h>
 
+#include "accel/accel.h"
 #include "base/fault.h"
 #include "bus/device.h"
 #include "event/lock.h"
@@ -249,8 +250,11 @@ int main(int argc, char **argv)
     g_assert_true(ok);
     machine_lock();
     memory_init();
-    Machine *machine = machine_create(machine_class_find("none", &error_abort), &error_abort);
-    ok = machine_complete(machine, &error_abort) && machine_init_board(machine, &error_abort);
+    Machine *machine = machine_create(machine_class_find("q35", &error_abort), &error_abort);
+    ok = machine_set_memory(machine, &(MachineMemoryConfig){ 0 }, &error_abort) &&
+         machine_set_smp(machine, &(MachineSmpConfig){ 0 }, &error_abort) &&
+         accel_start("qtest-accel", NULL, &machine->parent, &error_abort) &&
+         machine_complete(machine, &error_abort) && machine_init_board(machine, &error_abort);
     g_assert_true(ok);
     class_foreach(TYPE_OBJECT, true, enrol, NULL);
     int status = g_test_run();
