@@ -691,10 +691,10 @@ static PhaseResult reduce_process(StartUp *s, Error **errp)
     const RunWithOptions *run = config_get(s->config, run_with);
     const SandboxOptions *sandbox = config_get(s->config, sandbox);
     name_process(s->config);
-    if (run && run->async_teardown && !privileges_start_async_teardown(errp)) {
+    if (run && (run->user || run->chroot) && !privileges_reduce(run->user, run->chroot, errp)) {
         return PHASE_FAILED;
     }
-    if (run && (run->user || run->chroot) && !privileges_reduce(run->user, run->chroot, errp)) {
+    if (run && run->async_teardown && !privileges_start_async_teardown(errp)) {
         return PHASE_FAILED;
     }
     if (sandbox && sandbox->enable && !sandbox_install(sandbox_rules(sandbox), errp)) {

@@ -20,7 +20,8 @@ MUST_CHECK bool privileges_check_user(const char *user, Error **errp);
 /*
  * Give guest memory back after this process has gone: a helper that shares the address space and
  * nothing else lives on for the moment that takes, so that whoever waits for this process doesn't.
- * Main thread; before the sandbox.
+ * Main thread; before the sandbox, and after privileges_reduce(): the kernel passes on the news of
+ * our end only to a process that we may signal.
  */
 MUST_CHECK bool privileges_start_async_teardown(Error **errp);
 

@@ -116,6 +116,22 @@ class Daemon(Case):
         self.assertEqual(qmp("query-status")["status"], "running")
         qmp("quit")
         self.wait_gone(pid)
+        # The helper that gives the memory back goes too, soon after.
+        deadline = time.monotonic() + rhea.PATIENCE
+        while self.others():
+            self.assertLess(time.monotonic(), deadline, "left behind: %s" % self.others())
+            time.sleep(0.01)
+
+    def others(self):
+        """Processes with our folder on their command lines."""
+        found = []
+        for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                if str(self.dir).encode() in entry.read_bytes():
+                    found.append(int(entry.parent.name))
+            except OSError:
+                pass  # gone meanwhile
+        return found
 
 
 class Signals(unittest.TestCase):
