@@ -15,7 +15,6 @@ typedef struct VhostNet VhostNet;
 /* Of a NIC's peer; NULL (also for NULL) if frames go through the net clients. */
 VhostNet *vhost_net_of(const NetClient *peer);
 VhostDevice *vhost_net_device(VhostNet *net);
-unsigned vhost_net_pairs(const VhostNet *net);
 /* Have the back end announce the address (after a migration, or on the user's word). */
 void vhost_net_announce(VhostNet *net, const uint8_t mac[6]);
 void vhost_net_set_mtu(VhostNet *net, uint16_t mtu);

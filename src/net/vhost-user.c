@@ -168,11 +168,6 @@ VhostDevice *vhost_net_device(VhostNet *net)
     return net->dev;
 }
 
-unsigned vhost_net_pairs(const VhostNet *net)
-{
-    return net->pairs;
-}
-
 void vhost_net_announce(VhostNet *net, const uint8_t mac[6])
 {
     if (net->connected) {

@@ -198,13 +198,3 @@ uint8_t *vhost_memory_map_host(const VhostMemoryMap *map, hwaddr addr, uint64_t 
     }
     return NULL;
 }
-
-hwaddr vhost_memory_map_end(const VhostMemoryMap *map)
-{
-    hwaddr end = 0;
-    for (guint i = 0; i < map->regions->len; i++) {
-        const VhostRegion *r = &g_array_index(map->regions, VhostRegion, i);
-        end = MAX_OF(end, r->guest_addr + r->size);
-    }
-    return end;
-}

@@ -33,9 +33,6 @@ MUST_CHECK bool vhost_memory_map_check_shared(const VhostMemoryMap *map, Error *
 /* Where [addr, addr + len) lies in this process; NULL unless it is in one region. */
 uint8_t *vhost_memory_map_host(const VhostMemoryMap *map, hwaddr addr, uint64_t len);
 
-/* One past the last byte of the highest region: what a dirty log has to cover. */
-hwaddr vhost_memory_map_end(const VhostMemoryMap *map);
-
 /* Main memory, before any device exists: is it of a kind that a vhost-user back end can map? For
  * messages at configuration time. */
 MUST_CHECK bool vhost_memory_check_block(const RamBlock *block, Error **errp);

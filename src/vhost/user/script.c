@@ -121,9 +121,3 @@ bool script_is_running(const Script *s)
 {
     return s->rows;
 }
-
-const char *script_waits_for(const Script *s)
-{
-    return s->rows && s->rows[s->row].code ? vhost_user_request_name(s->rows[s->row].code)
-                                           : "nothing";
-}

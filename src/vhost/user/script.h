@@ -36,7 +36,5 @@ void script_run(Script *s, VhostUserChannel *channel, const ScriptRow *rows,
 /* Forget it: done is not called, answers still to come are ignored. */
 void script_abandon(Script *s);
 bool script_is_running(const Script *s);
-/* The row that waits for its answer, for messages; "nothing". */
-const char *script_waits_for(const Script *s);
 
 #endif
