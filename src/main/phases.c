@@ -28,7 +28,6 @@
 #include "memory/memory.h"
 #include "migration/dump.h"
 #include "monitor/monitor.h"
-#include "net/vhost-net.h"
 #include "object/phase.h"
 #include "object/runstate.h"
 #include "object/user-creatable.h"
@@ -39,6 +38,7 @@
 #include "schema/trace.h"
 #include "trace/options.h"
 #include "trace/startup-graph.h"
+#include "vhost/user/await.h"
 
 /* Say again what is awaited, this often. */
 #define REMINDER_INTERVAL (5 * NS_PER_SECOND)
@@ -394,7 +394,7 @@ static char *awaited_chardev(void)
 
 static char *awaited_back_end(void)
 {
-    return vhost_net_awaited(NULL);
+    return vhost_user_awaited(NULL);
 }
 
 static void remind(void *opaque)
@@ -568,14 +568,14 @@ static PhaseResult add_disks(StartUp *s, Error **errp)
 
 static PhaseResult add_netdevs(StartUp *s, Error **errp)
 {
-    vhost_net_set_ready_fn(startup_poke, s);
+    vhost_user_set_await_fn(startup_poke, s);
     return phase_result(host_backends_add_netdevs(s->config, errp));
 }
 
 static PhaseResult wait_for_back_ends(StartUp *s, Error **errp)
 {
     Error *err = NULL;
-    g_autofree char *what = vhost_net_awaited(&err);
+    g_autofree char *what = vhost_user_awaited(&err);
     if (err) {
         error_propagate(errp, err);
         return PHASE_FAILED;
@@ -750,6 +750,7 @@ const PhaseRow startup_phases[] = {
     { "preconfig",              wait_for_preconfig_end },
     { "board",                  build_board },
     { "devices",                add_devices },
+    { "wait-for-devices",       wait_for_back_ends },
     { "machine-ready",          finish_machine },
     { "reduce-process",         reduce_process },
     { "run",                    run_machine },

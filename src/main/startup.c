@@ -15,13 +15,13 @@
 #include "main/control.h"
 #include "main/host-backends.h"
 #include "monitor/monitor.h"
-#include "net/vhost-net.h"
 #include "object/phase.h"
 #include "object/runstate.h"
 #include "schema/preconfig.h"
 #include "schema/trace.h"
 #include "trace/control.h"
 #include "trace/startup-graph.h"
+#include "vhost/user/await.h"
 
 /* Between startup_begin() and startup_finish(); only for commands, which have no other way. */
 static StartUp *startup_instance;
@@ -137,7 +137,7 @@ static void startup_finish_machine(StartUp *s)
     qtest_server_stop();
     machine_destroy(s->machine);
     s->machine = NULL;
-    vhost_net_set_ready_fn(NULL, NULL);
+    vhost_user_set_await_fn(NULL, NULL);
     host_backends_finish();
     vm_set_vcpu_hooks(NULL);
 }

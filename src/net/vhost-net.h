@@ -23,13 +23,4 @@ void vhost_net_set_mtu(VhostNet *net, uint16_t mtu);
  * front end does the others by itself. */
 extern const uint64_t vhost_net_backend_features;
 
-/*
- * Start-up: the first net client that waits for its back end, as text ("netdev 'n0' to be connected
- * to …"; the caller frees), or NULL. An error if waiting has become pointless: the time is over, or
- * the back end is there and can't do what was asked of it.
- */
-char *vhost_net_awaited(Error **errp);
-/* Told whenever that may have changed; NULL stops. */
-void vhost_net_set_ready_fn(void (*fn)(void *opaque), void *opaque);
-
 #endif

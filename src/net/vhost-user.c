@@ -1,11 +1,10 @@
 /* -netdev vhost-user: the NIC's queues are worked by a process behind a unix socket. */
 #include <string.h>
 
-#include "event/clock.h"
 #include "net/netdev.h"
 #include "net/vhost-net.h"
 #include "schema/net.h"
-#include "vhost/user/vhost-user.h"
+#include "vhost/user/await.h"
 
 struct VhostNet {
     char *id;
@@ -15,10 +14,7 @@ struct VhostNet {
     unsigned pairs;
     unsigned clients; /* queues that still exist */
     bool connected;
-    bool awaited;          /* start-up waits for the first connection */
-    int64_t wait_deadline; /* ns, CLK_REALTIME; 0: none */
-    Timer *wait_timer;
-    Error *refusal; /* why the back end that is there won't do; while awaited */
+    VhostUserAwait *await; /* NULL: start-up does not wait for it */
 };
 
 typedef struct VhostClient {
@@ -26,50 +22,25 @@ typedef struct VhostClient {
     VhostNet *net;
 } VhostClient;
 
-/* Start-up's ear; of this process. */
-static void (*vhost_net_ready_fn)(void *opaque);
-static void *vhost_net_ready_opaque;
-
-void vhost_net_set_ready_fn(void (*fn)(void *opaque), void *opaque)
-{
-    vhost_net_ready_fn = fn;
-    vhost_net_ready_opaque = opaque;
-}
-
-static void vhost_net_changed(void)
-{
-    if (vhost_net_ready_fn) {
-        vhost_net_ready_fn(vhost_net_ready_opaque);
-    }
-}
-
 /* --- The back end comes and goes --- */
 
 static void vhost_net_connected(void *opaque, bool up)
 {
     VhostNet *net = opaque;
     net->connected = up;
-    if (up) {
-        net->awaited = false;
-        error_free(net->refusal);
-        net->refusal = NULL;
-    }
     for (unsigned i = 0; i < net->pairs; i++) {
         if (net->queues[i]) {
             net_set_link(net->queues[i], up);
         }
     }
-    vhost_net_changed();
+    if (up) {
+        vhost_user_await_met(net->await);
+    }
 }
 
 static void vhost_net_refused(void *opaque, const Error *why)
 {
-    VhostNet *net = opaque;
-    if (net->awaited) {
-        error_free(net->refusal);
-        net->refusal = error_copy(why);
-        vhost_net_changed();
-    }
+    vhost_user_await_refused(((VhostNet *)opaque)->await, why);
 }
 
 static const VhostDeviceOps vhost_net_device_ops = {
@@ -91,9 +62,8 @@ static size_t vhost_client_receive(NetClient *nc, const struct iovec *iov, unsig
 
 static void vhost_net_free(VhostNet *net)
 {
+    vhost_user_await_free(net->await);
     vhost_device_free(net->dev);
-    timer_free(net->wait_timer);
-    error_free(net->refusal);
     g_free(net->queues);
     g_free(net->id);
     g_free(net);
@@ -187,53 +157,6 @@ void vhost_net_set_mtu(VhostNet *net, uint16_t mtu)
     }
 }
 
-/* --- Start-up --- */
-
-typedef struct AwaitedSearch {
-    char *what;
-    Error **errp;
-    bool failed;
-} AwaitedSearch;
-
-static bool vhost_net_find_awaited(NetClient *nc, void *opaque)
-{
-    AwaitedSearch *search = opaque;
-    VhostNet *net = vhost_net_of(nc);
-    if (!net || !net->awaited) {
-        return true;
-    }
-    VhostUserStatus s;
-    vhost_user_status(net->vu, &s);
-    g_autofree char *filename = chardev_filename(s.chardev);
-    if (net->refusal) {
-        error_set(search->errp, "netdev '%s' (%s): %s", net->id, filename,
-                  error_message(net->refusal));
-        search->failed = true;
-    } else if (net->wait_deadline && clock_now(CLK_REALTIME) >= net->wait_deadline) {
-        error_set(search->errp, "netdev '%s': no back end at %s within its wait-timeout%s%s",
-                  net->id, filename, s.last_error ? "; last error: " : "", s.last_error ?: "");
-        search->failed = true;
-    } else {
-        search->what = g_strdup_printf("the back end of netdev '%s' %s %s", net->id,
-                                       chardev_is_server(s.chardev) ? "to connect to chardev"
-                                                                    : "to answer on chardev",
-                                       filename);
-    }
-    return false;
-}
-
-char *vhost_net_awaited(Error **errp)
-{
-    AwaitedSearch search = { .errp = errp };
-    net_client_foreach(vhost_net_find_awaited, &search);
-    return search.what;
-}
-
-static void vhost_net_wait_over(void *opaque)
-{
-    vhost_net_changed();
-}
-
 /* --- Making it --- */
 
 #define VHOST_NET_PROTOCOL_FEATURES \
@@ -272,16 +195,6 @@ static VhostNet *vhost_net_new(const char *id, const NetdevVhostUserOptions *o, 
     return net;
 }
 
-static void vhost_net_begin_waiting(VhostNet *net, const NetdevVhostUserOptions *o)
-{
-    net->awaited = !o->has_wait || o->wait;
-    if (net->awaited && o->has_wait_timeout) {
-        net->wait_deadline = clock_now(CLK_REALTIME) + o->wait_timeout * NS_PER_SECOND;
-        net->wait_timer = timer_new(event_loop_main(), CLK_REALTIME, vhost_net_wait_over, net);
-        timer_set(net->wait_timer, net->wait_deadline);
-    }
-}
-
 bool net_vhost_user_create(const char *id, const void *options, Error **errp)
 {
     const NetdevVhostUserOptions *o = options;
@@ -298,7 +211,10 @@ bool net_vhost_user_create(const char *id, const void *options, Error **errp)
         net->queues[i] = nc;
         net->clients++;
     }
-    vhost_net_begin_waiting(net, o);
+    if (!o->has_wait || o->wait) {
+        g_autofree char *what = g_strdup_printf("netdev '%s'", id);
+        net->await = vhost_user_await(net->vu, what, o->has_wait_timeout ? o->wait_timeout : 0);
+    }
     vhost_user_start(net->vu);
     return true;
 }
