@@ -265,12 +265,49 @@ static void testdev_finalize(Object *obj)
     memory_region_finish(&s->membar);
 }
 
-/* A test that runs isn't worth moving: the guest selects it again. */
+static bool bar_pre_load(void *opaque, Error **errp)
+{
+    stop_test(opaque);
+    return true;
+}
+
+/* The test that ran is selected anew, with its hits so far. */
+static bool bar_post_load(void *opaque, int version, Error **errp)
+{
+    TestBar *bar = opaque;
+    uint8_t test = bar->selected;
+    uint32_t count = ld32_le(bar->header + HEADER_COUNT);
+
+    if (test != TEST_NONE && test >= TEST_COUNT) {
+        error_set(errp, "pci-testdev: there is no test %u", test);
+        bar->selected = TEST_NONE;
+        return false;
+    }
+    bar->selected = TEST_NONE;
+    select_test(bar, test);
+    st32_le(bar->header + HEADER_COUNT, test == TEST_NONE ? 0 : count);
+    return true;
+}
+
+static const VmState bar_vmstate = {
+    .name = "pci-testdev/bar",
+    .version = 1,
+    .minimum_version = 1,
+    .pre_load = bar_pre_load,
+    .post_load = bar_post_load,
+    .fields = (const VmStateField[]){ VMSTATE_UINT8(selected, TestBar),
+                                      VMSTATE_BUFFER(header, TestBar),
+                                      {} },
+};
+
 static const VmState testdev_vmstate = {
     .name = "pci-testdev",
     .version = 1,
     .minimum_version = 1,
-    .unmigratable = true,
+    .fields = (const VmStateField[]){ VMSTATE_STRUCT(parent, PciTestdev, pci_device_vmstate),
+                                      VMSTATE_STRUCT(memory, PciTestdev, bar_vmstate),
+                                      VMSTATE_STRUCT(port, PciTestdev, bar_vmstate),
+                                      {} },
 };
 
 /* clang-format off */

@@ -151,7 +151,7 @@ static void net_arrange_queues(VirtioNet *n)
     }
 }
 
-bool net_set_pairs(VirtioNet *n, unsigned pairs)
+static bool net_enable_pairs(VirtioNet *n, unsigned pairs)
 {
     for (unsigned i = 0; i < n->nic->count; i++) {
         NetClient *peer = n->nic->queues[i]->peer;
@@ -162,6 +162,14 @@ bool net_set_pairs(VirtioNet *n, unsigned pairs)
         }
     }
     n->curr_pairs = pairs;
+    return true;
+}
+
+bool net_set_pairs(VirtioNet *n, unsigned pairs)
+{
+    if (!net_enable_pairs(n, pairs)) {
+        return false;
+    }
     if (net_vhost_set_pairs(n, pairs)) {
         return true;
     }
@@ -496,7 +504,13 @@ static bool net_post_load(void *opaque, int version, Error **errp)
     net_set_headers(n);
     n->guest_offloads = offloads;
     net_apply_offloads(n);
-    return net_set_pairs(n, n->curr_pairs_saved);
+    /* The queues are looked at when the machine runs. */
+    if (!net_enable_pairs(n, n->curr_pairs_saved)) {
+        error_set(errp, "virtio-net: %u queue pairs can't be enabled", n->curr_pairs_saved);
+        return false;
+    }
+    (void)net_vhost_set_pairs(n, n->curr_pairs);
+    return true;
 }
 
 static bool net_pre_save(void *opaque, Error **errp)
