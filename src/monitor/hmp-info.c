@@ -173,6 +173,9 @@ static void print_device_property(const Field *field, const ObjectClass *definer
 {
     PropertyPrint *p = opaque;
     ERROR_AUTO err = NULL;
+    if (!class_find_property(object_class(p->obj), field->name)) {
+        return; /* a part's, which comes with the part */
+    }
     json_t *value = object_get(p->obj, field->name, &err);
     char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
     g_string_append_printf(p->out, "%*s%s = %s\n", p->indent, "", field->name,
@@ -247,6 +250,12 @@ static bool run_network(HmpCall *call, Error **errp)
     return true;
 }
 
+static bool run_usernet(HmpCall *call, Error **errp)
+{
+    net_print_connections(call->out);
+    return true;
+}
+
 static bool run_block(HmpCall *call, Error **errp)
 {
     block_print_info(call->out);
@@ -295,6 +304,7 @@ const HmpCommand hmp_info_commands[] = {
     { "memory-devices", NULL, NULL, "memory devices", .qmp = "query-memory-devices" },
     { "pci", NULL, NULL, "PCI devices", .qmp = "query-pci", .run = run_pci },
     { "network", NULL, NULL, "network clients", .run = run_network },
+    { "usernet", NULL, NULL, "connections of user-mode networks", .run = run_usernet },
     { "vhost-user", NULL, NULL, "vhost-user connections", .qmp = "query-vhost-user" },
     { "block", NULL, NULL, "disks", .run = run_block },
     { "balloon", NULL, NULL, "memory the guest has", .qmp = "query-balloon" },

@@ -48,6 +48,9 @@ struct ObjectClass {
     Type *type;
     /* Called when obj leaves the tree, before the tree drops its reference; optional. */
     void (*unparent)(Object *obj);
+    /* The type of a part that each instance makes, and whose properties are its own too
+     * (object_add_alias()); NULL. */
+    const char *part_type;
 };
 
 typedef struct TypeInfo {
@@ -105,7 +108,7 @@ typedef void ClassVisitor(ObjectClass *klass, void *opaque);
 void class_foreach(const char *ancestor, bool include_abstract, ClassVisitor *visit, void *opaque);
 
 /* Walk a class's property rows, the most derived type first; a row hides one of the same name
- * further up. */
+ * further up. Those of the part's type come last. */
 typedef void PropertyVisitor(const Field *field, const ObjectClass *definer, void *opaque);
 void class_foreach_property(ObjectClass *klass, PropertyVisitor *visit, void *opaque);
 const Field *class_find_property(ObjectClass *klass, const char *name);

@@ -358,6 +358,13 @@ void class_foreach_property(ObjectClass *klass, PropertyVisitor *visit, void *op
         const Field *row = klass->type->property_order->pdata[i];
         visit(row, class_definer(klass, row), opaque);
     }
+    ObjectClass *part = klass->part_type ? class_by_name(klass->part_type) : NULL;
+    for (guint i = 0; part && i < part->type->property_order->len; i++) {
+        const Field *row = part->type->property_order->pdata[i];
+        if (!class_find_property(klass, row->name)) {
+            visit(row, class_definer(part, row), opaque);
+        }
+    }
 }
 
 void class_set_default(ObjectClass *klass, const char *property, const char *value)

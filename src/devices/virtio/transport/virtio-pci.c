@@ -446,12 +446,12 @@ static const TypeInfo virtio_pci_info = {
 };
 OBJECT_TYPE(virtio_pci, virtio_pci_info)
 
-static void alias_property(const Field *field, const ObjectClass *definer, void *opaque)
+static void alias_property(Object *backend, const char *name, const char *type_name,
+                           const char *help, const Field *row, void *opaque)
 {
-    VirtioPciProxy *p = opaque;
-    if (!object_has_property(&p->parent.parent.parent, field->name)) {
-        object_add_alias(&p->parent.parent.parent, field->name, &p->vdev->parent.parent,
-                         field->name);
+    Object *proxy = opaque;
+    if (strcmp(name, "type") && !object_has_property(proxy, name)) {
+        object_add_alias(proxy, name, backend, name);
     }
 }
 
@@ -463,7 +463,7 @@ static void virtio_pci_backend_init(Object *obj)
     bool added = object_add_child(obj, "virtio-backend", backend, NULL);
     assert(added);
     p->vdev = virtio_device_cast(backend); /* keeps the reference of object_new() */
-    class_foreach_property(object_class(backend), alias_property, p);
+    object_foreach_property(backend, alias_property, obj);
 }
 
 static void virtio_pci_backend_finalize(Object *obj)
@@ -489,6 +489,7 @@ static void virtio_pci_types_class_init(ObjectClass *klass, const void *data)
     DeviceClass *dc = device_class_cast(klass);
     PciDeviceClass *pc = pci_device_class_cast(klass);
     virtio_pci_class_cast(klass)->types = t;
+    klass->part_type = t->backend_type;
     dc->category = t->category;
     pc->class_id = t->class_id;
     pc->device_id = t->legacy_device_id ? t->legacy_device_id : MODERN_ID_BASE + t->virtio_id;
