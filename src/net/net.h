@@ -37,6 +37,7 @@ enum {
     NET_OFFLOAD_UFO = 1 << 4,
     NET_OFFLOAD_USO4 = 1 << 5,
     NET_OFFLOAD_USO6 = 1 << 6,
+    NET_OFFLOAD_USO = NET_OFFLOAD_USO4 | NET_OFFLOAD_USO6,
 };
 
 /* A frame that had to wait was handed over, or dropped; len is its size. */
@@ -71,6 +72,10 @@ typedef struct NetClientOps {
     void (*announce)(NetClient *nc);
     /* NICs: what query-rx-filter shows; new reference. */
     json_t *(*rx_filter)(NetClient *nc);
+    /* Back ends that listen for the guest: add or remove a forward, as the option says it. */
+    bool (*set_forward)(NetClient *nc, const char *text, bool add, Error **errp);
+    /* Its connections, for people. */
+    void (*print_connections)(NetClient *nc, GString *out);
     bool (*check_peer)(NetClient *nic, NetClient *peer, Error **errp);
 } NetClientOps;
 

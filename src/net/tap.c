@@ -32,6 +32,7 @@ typedef struct TapClient {
     char *downscript; /* first queue only; NULL: none */
     bool vnet_header; /* the interface exchanges them */
     unsigned host_header_len;
+    unsigned can; /* NET_OFFLOAD_ bits that the kernel knows */
     bool read_blocked, write_blocked, enabled;
     uint8_t in[NET_FRAME_MAX];
 } TapClient;
@@ -172,28 +173,70 @@ static void tap_set_vnet_header_len(NetClient *nc, unsigned len)
 
 static unsigned tap_offloads(NetClient *nc)
 {
-    if (!tap_has_vnet_header(nc)) {
-        return 0;
+    return ((TapClient *)nc)->can;
+}
+
+/* The kernel's names, less than which older kernels may know: UDP segments are since 6.2. */
+#ifndef TUN_F_USO4
+#define TUN_F_USO4 0x20
+#define TUN_F_USO6 0x40
+#endif
+static const struct {
+    unsigned offload, flag;
+} tap_offload_flags[] = {
+    { NET_OFFLOAD_CSUM, TUN_F_CSUM }, { NET_OFFLOAD_TSO4, TUN_F_TSO4 },
+    { NET_OFFLOAD_TSO6, TUN_F_TSO6 }, { NET_OFFLOAD_ECN, TUN_F_TSO_ECN },
+    { NET_OFFLOAD_UFO, TUN_F_UFO },   { NET_OFFLOAD_USO4, TUN_F_USO4 },
+    { NET_OFFLOAD_USO6, TUN_F_USO6 },
+};
+
+/* What frames from the interface may leave to us. The kernel has rules of its own: nothing without
+ * checksums, ECN with segments only, UDP segments of both families or of none. */
+static bool tap_ask_offloads(TapClient *t, unsigned offloads)
+{
+    unsigned f = 0;
+    if (!(offloads & NET_OFFLOAD_CSUM)) {
+        offloads = 0;
     }
-    return NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6 | NET_OFFLOAD_ECN |
-           NET_OFFLOAD_UFO;
+    if (!(offloads & (NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6))) {
+        offloads &= ~NET_OFFLOAD_ECN;
+    }
+    if ((offloads & NET_OFFLOAD_USO) != NET_OFFLOAD_USO) {
+        offloads &= ~NET_OFFLOAD_USO;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(tap_offload_flags); i++) {
+        f |= offloads & tap_offload_flags[i].offload ? tap_offload_flags[i].flag : 0;
+    }
+    return ioctl(t->fd, TUNSETOFFLOAD, f) == 0;
 }
 
 static void tap_set_offloads(NetClient *nc, unsigned offloads)
 {
     TapClient *t = (TapClient *)nc;
-    unsigned f = 0;
-    if (offloads & NET_OFFLOAD_CSUM) {
-        f |= TUN_F_CSUM;
-        f |= offloads & NET_OFFLOAD_TSO4 ? TUN_F_TSO4 : 0;
-        f |= offloads & NET_OFFLOAD_TSO6 ? TUN_F_TSO6 : 0;
-        f |= (offloads & NET_OFFLOAD_ECN) && (f & (TUN_F_TSO4 | TUN_F_TSO6)) ? TUN_F_TSO_ECN : 0;
-        f |= offloads & NET_OFFLOAD_UFO ? TUN_F_UFO : 0;
-    }
-    if (ioctl(t->fd, TUNSETOFFLOAD, f) && ioctl(t->fd, TUNSETOFFLOAD, f & ~TUN_F_UFO)) {
-        report_warning("netdev '%s': the kernel refuses the offloads 0x%x: %s", nc->name, f,
+    if (!tap_ask_offloads(t, offloads & t->can)) {
+        report_warning("netdev '%s': the kernel refuses the offloads 0x%x: %s", nc->name, offloads,
                        strerror(errno));
     }
+}
+
+/* What the kernel knows: the most it takes, tried from the newest. */
+static void tap_find_offloads(TapClient *t)
+{
+    static const unsigned sets[] = {
+        NET_OFFLOAD_USO | NET_OFFLOAD_UFO,
+        NET_OFFLOAD_USO,
+        NET_OFFLOAD_UFO,
+        0,
+    };
+    for (unsigned i = 0; t->vnet_header && i < ARRAY_LEN(sets); i++) {
+        unsigned all =
+            sets[i] | NET_OFFLOAD_CSUM | NET_OFFLOAD_TSO4 | NET_OFFLOAD_TSO6 | NET_OFFLOAD_ECN;
+        if (tap_ask_offloads(t, all)) {
+            t->can = all;
+            break;
+        }
+    }
+    tap_set_offloads(&t->client, 0);
 }
 
 static bool tap_set_enabled(NetClient *nc, bool on, Error **errp)
@@ -295,7 +338,7 @@ static TapClient *tap_client_new(const char *id, int fd, const char *ifname, boo
         int size = 0;
         t->host_header_len = ioctl(fd, TUNGETVNETHDRSZ, &size) == 0 ? size : HEADER_SMALL;
     }
-    tap_set_offloads(&t->client, 0);
+    tap_find_offloads(t);
     tap_watch(t);
     return t;
 }

@@ -221,18 +221,13 @@ static bool ctrl_mq(VirtioNet *n, uint8_t command, CtrlReader *r)
     }
 }
 
-#define OFFLOAD_BITS                                                   \
-    (BIT64(VIRTIO_NET_F_GUEST_CSUM) | BIT64(VIRTIO_NET_F_GUEST_TSO4) | \
-     BIT64(VIRTIO_NET_F_GUEST_TSO6) | BIT64(VIRTIO_NET_F_GUEST_ECN) |  \
-     BIT64(VIRTIO_NET_F_GUEST_UFO))
-
 static bool ctrl_offloads(VirtioNet *n, uint8_t command, CtrlReader *r)
 {
     const uint8_t *p = reader_take(r, 8);
     uint64_t want = ld64_le(p);
     if (r->bad || command != NET_CTRL_GUEST_OFFLOADS_SET ||
         !virtio_has_feature(&n->parent, VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) ||
-        want & ~(n->parent.guest_features & OFFLOAD_BITS)) {
+        want & ~(n->parent.guest_features & net_guest_offload_features())) {
         return false;
     }
     n->guest_offloads = want;

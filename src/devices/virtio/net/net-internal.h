@@ -133,5 +133,6 @@ void net_used(NetPair *pair, Virtqueue *vq, NetCoalescing *c, unsigned frames);
 void net_coalescing_set(NetCoalescing *c, uint32_t max_packets, uint32_t max_usecs);
 bool net_set_pairs(VirtioNet *n, unsigned pairs);
 void net_apply_offloads(VirtioNet *n);
+uint64_t net_guest_offload_features(void);
 
 #endif

@@ -28,8 +28,18 @@ static const OffloadBit guest_offload_bits[] = {
 static const OffloadBit host_offload_bits[] = {
     { VIRTIO_NET_F_HOST_TSO4, NET_OFFLOAD_TSO4 }, { VIRTIO_NET_F_HOST_TSO6, NET_OFFLOAD_TSO6 },
     { VIRTIO_NET_F_HOST_ECN, NET_OFFLOAD_ECN },   { VIRTIO_NET_F_HOST_UFO, NET_OFFLOAD_UFO },
-    { VIRTIO_NET_F_GSO, NET_OFFLOAD_TSO4 },
+    { VIRTIO_NET_F_GSO, NET_OFFLOAD_TSO4 },       { VIRTIO_NET_F_HOST_USO, NET_OFFLOAD_USO },
 };
+
+/* 5.1.6.5.7: the bits that the driver can switch while it runs are those of its own direction. */
+uint64_t net_guest_offload_features(void)
+{
+    uint64_t bits = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(guest_offload_bits); i++) {
+        bits |= BIT64(guest_offload_bits[i].feature);
+    }
+    return bits;
+}
 
 static uint64_t net_get_features(VirtioDevice *vdev, uint64_t wanted, Error **errp)
 {
@@ -80,6 +90,8 @@ static bool net_validate_features(VirtioDevice *vdev, uint64_t f)
         { VIRTIO_NET_F_HOST_TSO4, VIRTIO_NET_F_CSUM },
         { VIRTIO_NET_F_HOST_TSO6, VIRTIO_NET_F_CSUM },
         { VIRTIO_NET_F_HOST_UFO, VIRTIO_NET_F_CSUM },
+        { VIRTIO_NET_F_HOST_USO, VIRTIO_NET_F_CSUM },
+        { VIRTIO_NET_F_CTRL_GUEST_OFFLOADS, VIRTIO_NET_F_CTRL_VQ },
         { VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VQ },
         { VIRTIO_NET_F_CTRL_VLAN, VIRTIO_NET_F_CTRL_VQ },
         { VIRTIO_NET_F_GUEST_ANNOUNCE, VIRTIO_NET_F_CTRL_VQ },
@@ -184,11 +196,7 @@ static void net_set_features(VirtioDevice *vdev, uint64_t features)
     VirtioNet *n = virtio_net_cast(vdev);
     net_set_headers(n);
     net_arrange_queues(n);
-    n->guest_offloads =
-        features & (BIT64(VIRTIO_NET_F_GUEST_CSUM) | BIT64(VIRTIO_NET_F_GUEST_TSO4) |
-                    BIT64(VIRTIO_NET_F_GUEST_TSO6) | BIT64(VIRTIO_NET_F_GUEST_ECN) |
-                    BIT64(VIRTIO_NET_F_GUEST_UFO) | BIT64(VIRTIO_NET_F_GUEST_USO4) |
-                    BIT64(VIRTIO_NET_F_GUEST_USO6));
+    n->guest_offloads = features & net_guest_offload_features();
     net_apply_offloads(n);
     if (!virtio_has_feature(vdev, VIRTIO_NET_F_CTRL_RX)) {
         n->promisc = 1;
@@ -576,11 +584,14 @@ static const Field net_properties[] = {
     NET_BIT("guest_tso6", VIRTIO_NET_F_GUEST_TSO6, true, "give long TCPv6 segments"),
     NET_BIT("guest_ecn", VIRTIO_NET_F_GUEST_ECN, true, "give long TCP segments with ECN"),
     NET_BIT("guest_ufo", VIRTIO_NET_F_GUEST_UFO, true, "give long UDP datagrams"),
+    NET_BIT("guest_uso4", VIRTIO_NET_F_GUEST_USO4, true, "give UDPv4 segments to cut"),
+    NET_BIT("guest_uso6", VIRTIO_NET_F_GUEST_USO6, true, "give UDPv6 segments to cut"),
     NET_BIT("guest_announce", VIRTIO_NET_F_GUEST_ANNOUNCE, true, "ask for announcements"),
     NET_BIT("host_tso4", VIRTIO_NET_F_HOST_TSO4, true, "take long TCPv4 segments"),
     NET_BIT("host_tso6", VIRTIO_NET_F_HOST_TSO6, true, "take long TCPv6 segments"),
     NET_BIT("host_ecn", VIRTIO_NET_F_HOST_ECN, true, "take long TCP segments with ECN"),
     NET_BIT("host_ufo", VIRTIO_NET_F_HOST_UFO, true, "take long UDP datagrams"),
+    NET_BIT("host_uso", VIRTIO_NET_F_HOST_USO, true, "take UDP segments to cut"),
     NET_BIT("mrg_rxbuf", VIRTIO_NET_F_MRG_RXBUF, true, "spread frames over several buffers"),
     NET_BIT("status", VIRTIO_NET_F_STATUS, true, "tell the link's state"),
     NET_BIT("ctrl_vq", VIRTIO_NET_F_CTRL_VQ, true, "offer the control queue"),
