@@ -8,6 +8,7 @@
 #include "memory/memory.h"
 #include "monitor/hmp-cpu.h"
 #include "monitor/hmp.h"
+#include "net/netdev.h"
 #include "monitor/monitor-internal.h"
 #include "object/user-creatable.h"
 
@@ -369,6 +370,24 @@ static bool run_port_out(HmpCall *call, Error **errp)
     return true;
 }
 
+/* "hostfwd_add [netdev] forward": with one argument it is the forward. */
+static bool set_forward(HmpCall *call, bool add, Error **errp)
+{
+    const char *forward = hmp_str(call, "forward");
+    const char *first = hmp_str(call, "netdev");
+    return net_set_forward(forward ? first : NULL, forward ? forward : first, add, errp);
+}
+
+static bool run_hostfwd_add(HmpCall *call, Error **errp)
+{
+    return set_forward(call, true, errp);
+}
+
+static bool run_hostfwd_remove(HmpCall *call, Error **errp)
+{
+    return set_forward(call, false, errp);
+}
+
 const HmpCommand hmp_commands[] = {
     { "help|?", "name?:S", "[command]", "show this list, or the help of one command",
       .run = run_help, .complete = complete_help },
@@ -392,6 +411,11 @@ const HmpCommand hmp_commands[] = {
     { "netdev_add", "options:O", "type,id=ID[,key=value]...", "add a network back end",
       .qmp = "netdev_add" },
     { "netdev_del", "id:s", "id", "remove a network back end", .qmp = "netdev_del" },
+    { "hostfwd_add", "netdev:s,forward?:s",
+      "[netdev] [tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport",
+      "forward a port of the host to the guest", .run = run_hostfwd_add },
+    { "hostfwd_remove", "netdev:s,forward?:s", "[netdev] [tcp|udp]:[hostaddr]:hostport",
+      "no longer forward a port of the host", .run = run_hostfwd_remove },
     { "set_link", "name:s,up:b", "name on|off", "connect or disconnect a network cable",
       .qmp = "set_link" },
     { "chardev-add", "options:O", "backend,id=ID[,key=value]...", "add a character device",

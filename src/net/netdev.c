@@ -224,6 +224,44 @@ void net_print_info(GString *out)
     net_client_foreach(print_client, out);
 }
 
+static bool print_connections(NetClient *nc, void *opaque)
+{
+    if (nc->ops->print_connections) {
+        nc->ops->print_connections(nc, opaque);
+    }
+    return true;
+}
+
+void net_print_connections(GString *out)
+{
+    net_client_foreach(print_connections, out);
+}
+
+static bool find_forwarder(NetClient *nc, void *opaque)
+{
+    if (!nc->ops->set_forward) {
+        return true;
+    }
+    *(NetClient **)opaque = nc;
+    return false;
+}
+
+bool net_set_forward(const char *id, const char *text, bool add, Error **errp)
+{
+    NetClient *nc = NULL;
+    if (id) {
+        nc = net_netdev_find(id);
+    } else {
+        net_client_foreach(find_forwarder, &nc);
+    }
+    if (!nc || !nc->ops->set_forward) {
+        error_set(errp, id ? "there is no user-mode netdev '%s'" : "there is no user-mode netdev",
+                  id);
+        return false;
+    }
+    return nc->ops->set_forward(nc, text, add, errp);
+}
+
 static bool first_netdev(NetClient *nc, void *opaque)
 {
     if (net_is_nic(nc)) {

@@ -28,6 +28,10 @@ MUST_CHECK bool net_option_apply(const NetLegacyOptions *options, NicRequest **r
 
 /* info network */
 void net_print_info(GString *out);
+/* info usernet */
+void net_print_connections(GString *out);
+/* hostfwd_add, hostfwd_remove. id NULL: the only back end that has forwards. */
+MUST_CHECK bool net_set_forward(const char *id, const char *text, bool add, Error **errp);
 /* Free every back end (NICs are gone with their devices) and everything else kept here. */
 void net_finish_all(void);
 /* Back ends and NICs that have no peer, one warning each. */

@@ -3,9 +3,7 @@
  * guest's connections into sockets of this process. Built as the module net-slirp.
  */
 #include <arpa/inet.h>
-#include <slirp/libslirp.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "base/bits.h"
 #include "base/iov.h"
@@ -14,6 +12,8 @@
 #include "base/text.h"
 #include "event/clock.h"
 #include "net/netdev.h"
+#include "net/user-internal.h"
+#include "object/vmstate.h"
 
 /* libslirp's defaults are documented as 10.0.2.0/24; these are the addresses in it. */
 enum {
@@ -26,13 +26,9 @@ enum {
 #define DEFAULT_PREFIX6 "fec0::"
 enum { DEFAULT_PREFIX6_BITS = 64 };
 enum { SLIRP_CONFIG = 4, POLL_MAX_MS = 1000 };
+enum { STATE_MAX = 16 * 1024 * 1024 }; /* bytes of saved connections */
 
-typedef struct UserClient {
-    NetClient client;
-    Slirp *slirp;
-    GSource *source;
-    struct in_addr net, mask;
-} UserClient;
+static const VmState user_vmstate;
 
 /* --- the event loop's side: one source with as many descriptors as libslirp has sockets --- */
 
@@ -114,6 +110,7 @@ static gboolean user_dispatch(GSource *source, GSourceFunc callback, gpointer op
 {
     UserSource *us = (UserSource *)source;
     slirp_pollfds_poll(us->user->slirp, false, user_revents, us);
+    user_guest_forwards_poll(us->user);
     return G_SOURCE_CONTINUE;
 }
 
@@ -225,6 +222,8 @@ static size_t user_receive(NetClient *nc, const struct iovec *iov, unsigned coun
 static void user_finish(NetClient *nc)
 {
     UserClient *u = (UserClient *)nc;
+    vmstate_unregister(&user_vmstate, u);
+    user_guest_forwards_finish(u);
     if (u->source) {
         g_source_destroy(u->source);
         g_source_unref(u->source);
@@ -243,12 +242,109 @@ static void user_describe(NetClient *nc, GString *out)
     g_string_append_printf(out, "net=%s,mask=%s", net, mask);
 }
 
+static void user_print_connections(NetClient *nc, GString *out)
+{
+    char *text = slirp_connection_info(((UserClient *)nc)->slirp);
+    g_string_append_printf(out, "%s:\n%s", nc->name, text);
+    g_free(text);
+}
+
+static bool user_set_forward(NetClient *nc, const char *text, bool add, Error **errp)
+{
+    return user_host_forward((UserClient *)nc, text, add, errp);
+}
+
 static const NetClientOps user_ops = {
     .type = "user",
     .size = sizeof(UserClient),
     .receive = user_receive,
     .finish = user_finish,
     .describe = user_describe,
+    .set_forward = user_set_forward,
+    .print_connections = user_print_connections,
+};
+
+/* --- state: libslirp's own, as the bytes that it reads and writes --- */
+
+static ssize_t state_write(const void *buf, size_t len, void *opaque)
+{
+    UserClient *u = opaque;
+    u->state = g_realloc(u->state, u->state_len + len);
+    memcpy(u->state + u->state_len, buf, len);
+    u->state_len += len;
+    return len;
+}
+
+/* Past the end: zeros, and libslirp is told of nothing; the length is looked at afterwards. */
+static ssize_t state_read(void *buf, size_t len, void *opaque)
+{
+    UserClient *u = opaque;
+    size_t n = MIN_OF(len, u->state_len - u->state_done);
+    memcpy(buf, u->state + u->state_done, n);
+    memset((uint8_t *)buf + n, 0, len - n);
+    u->state_done += n;
+    u->state_short |= n < len;
+    return len;
+}
+
+static bool user_pre_save(void *opaque, Error **errp)
+{
+    UserClient *u = opaque;
+    u->state_version = slirp_state_version();
+    u->state_len = 0;
+    slirp_state_save(u->slirp, state_write, u);
+    return true;
+}
+
+static void user_post_save(void *opaque)
+{
+    UserClient *u = opaque;
+    g_clear_pointer(&u->state, g_free);
+    u->state_len = 0;
+}
+
+static bool user_pre_load(void *opaque, Error **errp)
+{
+    UserClient *u = opaque;
+    u->state = g_malloc(STATE_MAX);
+    return true;
+}
+
+static bool user_post_load(void *opaque, int version, Error **errp)
+{
+    UserClient *u = opaque;
+    u->state_done = 0;
+    u->state_short = false;
+    bool ok = u->state_version <= (uint32_t)slirp_state_version() &&
+              slirp_state_load(u->slirp, u->state_version, state_read, u) == 0 && !u->state_short &&
+              u->state_done == u->state_len;
+    user_post_save(u);
+    if (!ok) {
+        error_set(errp, "netdev '%s': the saved connections can't be read", u->client.name);
+    }
+    return ok;
+}
+
+static const VmStateField user_fields[] = { VMSTATE_UINT32(state_version, UserClient),
+                                            VMSTATE_UINT32(state_len, UserClient),
+                                            { .name = "state",
+                                              .kind = VMSTATE_KIND_UINT,
+                                              .offset = offsetof(UserClient, state),
+                                              .size = 1,
+                                              .count = STATE_MAX,
+                                              .pointer = true,
+                                              .count_offset = offsetof(UserClient, state_len),
+                                              .count_size = 4 },
+                                            {} };
+static const VmState user_vmstate = {
+    .name = "slirp",
+    .version = 1,
+    .minimum_version = 1,
+    .pre_save = user_pre_save,
+    .post_save = user_post_save,
+    .pre_load = user_pre_load,
+    .post_load = user_post_load,
+    .fields = user_fields,
 };
 
 /* --- options --- */
@@ -342,6 +438,25 @@ static bool config_ipv4(const NetdevUserOptions *o, SlirpConfig *c, Error **errp
     return true;
 }
 
+/* Prefix and length in one. */
+static bool parse_network6(const NetdevUserOptions *o, SlirpConfig *c, Error **errp)
+{
+    g_auto(GStrv) parts = g_strsplit(o->ipv6_net, "/", 2);
+    uint64_t bits = DEFAULT_PREFIX6_BITS;
+    if (o->ipv6_prefix || o->has_ipv6_prefixlen) {
+        error_set(errp, "'ipv6-net' and 'ipv6-prefix' or 'ipv6-prefixlen' exclude each other");
+        return false;
+    }
+    if (inet_pton(AF_INET6, parts[0], &c->vprefix_addr6) != 1 ||
+        (parts[1] && (!text_to_u64(parts[1], &bits) || bits < 1 || bits > 126))) {
+        error_set(errp, "'ipv6-net' expects PREFIX or PREFIX/BITS with 1 to 126 bits, got '%s'",
+                  o->ipv6_net);
+        return false;
+    }
+    c->vprefix_len = bits;
+    return true;
+}
+
 static bool config_ipv6(const NetdevUserOptions *o, SlirpConfig *c, Error **errp)
 {
     if (!parse_address6("ipv6-prefix", o->ipv6_prefix ? o->ipv6_prefix : DEFAULT_PREFIX6,
@@ -349,6 +464,9 @@ static bool config_ipv6(const NetdevUserOptions *o, SlirpConfig *c, Error **errp
         return false;
     }
     c->vprefix_len = o->has_ipv6_prefixlen ? o->ipv6_prefixlen : DEFAULT_PREFIX6_BITS;
+    if (o->ipv6_net && !parse_network6(o, c, errp)) {
+        return false;
+    }
     c->vhost6 = c->vnameserver6 = c->vprefix_addr6;
     c->vhost6.s6_addr[15] |= HOST_OFFSET;
     c->vnameserver6.s6_addr[15] |= DNS_OFFSET;
@@ -356,100 +474,15 @@ static bool config_ipv6(const NetdevUserOptions *o, SlirpConfig *c, Error **errp
            parse_address6("ipv6-dns", o->ipv6_dns, &c->vnameserver6, errp);
 }
 
-static bool forward_bad(const char *text, const char *why, Error **errp)
-{
-    error_set(errp, "'%s': %s; the form is [tcp|udp]:[HOSTADDR]:HOSTPORT-[GUESTADDR]:GUESTPORT",
-              text, why);
-    return false;
-}
-
-/* "ADDR:PORT" with an empty ADDR allowed. */
-static bool parse_endpoint(const char *text, struct sockaddr_in *sin)
-{
-    const char *colon = strrchr(text, ':');
-    uint64_t port;
-    if (!colon || !text_to_u64(colon + 1, &port) || port > UINT16_MAX) {
-        return false;
-    }
-    g_autofree char *host = g_strndup(text, colon - text);
-    if (host[0] && inet_pton(AF_INET, host, &sin->sin_addr) != 1) {
-        return false;
-    }
-    sin->sin_family = AF_INET;
-    sin->sin_port = htons(port);
-    return true;
-}
-
-static bool add_hostfwd(UserClient *u, const char *text, Error **errp)
-{
-    const char *rest = text;
-    int flags = 0;
-    if (g_str_has_prefix(rest, "tcp:")) {
-        rest += 4;
-    } else if (g_str_has_prefix(rest, "udp:")) {
-        rest += 4;
-        flags = SLIRP_HOSTFWD_UDP;
-    } else if (*rest == ':') {
-        rest++;
-    } else {
-        return forward_bad(text, "neither tcp nor udp", errp);
-    }
-    g_auto(GStrv) ends = g_strsplit(rest, "-", 2);
-    struct sockaddr_in host = { 0 }, guest = { 0 };
-    if (!ends[0] || !ends[1]) {
-        return forward_bad(text, "there is no '-'", errp);
-    }
-    if (!parse_endpoint(ends[0], &host)) {
-        return forward_bad(text, "the host's side is not ADDR:PORT", errp);
-    }
-    if (!parse_endpoint(ends[1], &guest) || !guest.sin_port) {
-        return forward_bad(text, "the guest's side is not ADDR:PORT", errp);
-    }
-    if (slirp_add_hostxfwd(u->slirp, (struct sockaddr *)&host, sizeof(host),
-                           (struct sockaddr *)&guest, sizeof(guest), flags) < 0) {
-        error_set_errno(errp, errno, "cannot listen for the forward '%s'", text);
-        return false;
-    }
-    return true;
-}
-
-static bool add_guestfwd(UserClient *u, const char *text, Error **errp)
-{
-    const char *rest = g_str_has_prefix(text, "tcp:") ? text + 4 : *text == ':' ? text + 1 : NULL;
-    g_auto(GStrv) ends = rest ? g_strsplit(rest, "-", 2) : NULL;
-    struct sockaddr_in server = { 0 };
-    if (!ends || !ends[0] || !ends[1] || !parse_endpoint(ends[0], &server) || !server.sin_port) {
-        error_set(errp, "'%s': the form is [tcp]:SERVER:PORT-unix:PATH or -cmd:COMMAND", text);
-        return false;
-    }
-    int port = ntohs(server.sin_port), r;
-    if (g_str_has_prefix(ends[1], "cmd:")) {
-        r = slirp_add_exec(u->slirp, ends[1] + 4, &server.sin_addr, port);
-    } else if (g_str_has_prefix(ends[1], "unix:")) {
-        r = slirp_add_unix(u->slirp, ends[1] + 5, &server.sin_addr, port);
-    } else {
-        error_set(errp, "'%s': after '-' comes unix:PATH or cmd:COMMAND", text);
-        return false;
-    }
-    if (r < 0) {
-        error_set(errp,
-                  "'%s': the server's address must be in the network, free, and none of its "
-                  "own",
-                  text);
-        return false;
-    }
-    return true;
-}
-
 static bool add_forwards(UserClient *u, const NetdevUserOptions *o, Error **errp)
 {
     for (size_t i = 0; i < o->hostfwd.len; i++) {
-        if (!add_hostfwd(u, o->hostfwd.items[i].str, errp)) {
+        if (!user_host_forward(u, o->hostfwd.items[i].str, true, errp)) {
             return false;
         }
     }
     for (size_t i = 0; i < o->guestfwd.len; i++) {
-        if (!add_guestfwd(u, o->guestfwd.items[i].str, errp)) {
+        if (!user_guest_forward(u, o->guestfwd.items[i].str, errp)) {
             return false;
         }
     }
@@ -463,6 +496,11 @@ static bool user_create(const char *id, const void *options, Error **errp)
     bool ipv6 = o->has_ipv6 ? o->ipv6 : !(o->has_ipv4 && o->ipv4);
     if (!ipv4 && !ipv6) {
         error_set(errp, "ipv4=off and ipv6=off together leave nothing");
+        return false;
+    }
+    if (o->smb || o->smbserver) {
+        error_set(errp, "'smb' is not possible, there is no file server in here; share a folder "
+                        "with a vhost-user-fs device, or serve it on the host");
         return false;
     }
     const char *search[64];
@@ -502,6 +540,7 @@ static bool user_create(const char *id, const void *options, Error **errp)
         net_client_free(&u->client);
         return false;
     }
+    vmstate_register("slirp", -1, &user_vmstate, u);
     u->source = g_source_new(&user_source_funcs, sizeof(UserSource));
     UserSource *us = (UserSource *)u->source;
     us->user = u;
