@@ -16,20 +16,9 @@
 #include <ucontext.h>
 
 #include "accel/jit/decode.h"
-#include "accel/jit/jit-internal.h"
-#include "base/bits.h"
 #include "cpu/x86/exception.h"
 #include "event/lock.h"
-#include "memory/ram.h"
-
-#define AREA        UINT64_C(0x10000000)
-#define AREA_BYTES  (256 * KiB)
-#define CODE        (AREA + 0)
-#define CODE_BYTES  (64 * KiB)
-#define DATA        (AREA + 128 * KiB)
-#define DATA_BYTES  (8 * KiB)
-#define STACK       (AREA + 192 * KiB)
-#define STACK_BYTES (8 * KiB)
+#include "jit-harness.h"
 
 #define XSAVE_USED 832 /* legacy, header, AVX */
 /* FOP, FIP, FDP and the kernel's software bytes aren't compared. */
@@ -38,14 +27,6 @@
 #define FX_MXCSR_MASK 28
 #define FX_SW         464
 #define FX_END        512
-
-typedef struct Machine {
-    X86Cpu *cpu;
-    Jit *jit;
-    JitCpu *j;
-    RamBlock *ram;
-    uint32_t mode;
-} Machine;
 
 typedef struct State {
     uint64_t gpr[16], rip, rflags;
@@ -129,7 +110,7 @@ static void run_native(State *s)
 
 /* --- Translated --- */
 
-static void run_translated(Machine *m, State *s)
+static void run_translated(JitMachine *m, State *s)
 {
     X86State *st = &m->cpu->state;
     memcpy((void *)DATA, s->data, DATA_BYTES);
@@ -148,43 +129,6 @@ static void run_translated(Machine *m, State *s)
     s->vector = st->exception_pending;
     memcpy(s->data, (void *)DATA, DATA_BYTES);
     memcpy(s->stack, (void *)STACK, STACK_BYTES);
-}
-
-static Machine *machine_new(void)
-{
-    Machine *m = g_new0(Machine, 1);
-    void *area = mmap((void *)AREA, AREA_BYTES, PROT_READ | PROT_WRITE | PROT_EXEC,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-    g_assert_true(area == (void *)AREA);
-    RamBlockSpec spec = {
-        .id = "area", .host = area, .size = AREA_BYTES, .page_size = 4096, .fd = -1, .shared = true
-    };
-    m->ram = ram_block_wrap(&spec, &error_abort);
-    m->jit = jit_create(&error_abort);
-    JitRam r = { .phys = AREA, .size = AREA_BYTES, .host = area, .block = m->ram };
-    jit_add_ram(m->jit, &r);
-    m->cpu = aligned_alloc(64, ALIGN_UP(sizeof(X86Cpu), 64));
-    memset(m->cpu, 0, sizeof(X86Cpu));
-    m->cpu->state.a20_mask = UINT64_MAX;
-    m->mode = 3 | X86_MODE_PE | X86_MODE_LMA | X86_MODE_CS64 | X86_MODE_FLAT | X86_MODE_CS_BASE0 |
-              X86_MODE_OSFXSR | X86_MODE_AVX;
-    m->cpu->state.mode = m->mode;
-    m->cpu->state.cr0 = X86_CR0_PE | X86_CR0_MP | X86_CR0_NE;
-    m->cpu->state.cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXSAVE | X86_CR4_OSXMMEXCPT;
-    m->cpu->state.xcr0 = 7;
-    m->j = jit_cpu_create(m->jit, m->cpu, &error_abort);
-    m->j->stop_at_exception = true;
-    return m;
-}
-
-static void machine_free(Machine *m)
-{
-    jit_cpu_destroy(m->j);
-    jit_destroy(m->jit);
-    ram_block_unref(m->ram);
-    munmap((void *)AREA, AREA_BYTES);
-    free(m->cpu);
-    g_free(m);
 }
 
 /* --- Making snippets --- */
@@ -603,7 +547,7 @@ static void test_random(void)
     }
     g_assert_cmpint(sigaltstack(&ss, NULL), ==, 0);
     sigaction(SIGUSR1, &sa, NULL);
-    Machine *m = machine_new();
+    JitMachine *m = jit_machine_new();
     uint64_t code = CODE;
 
     for (uint64_t f = 0; f < forms;) {
@@ -651,7 +595,7 @@ static void test_random(void)
     }
     g_test_message("%u snippets failed, %u faulted in both, %u skipped", failures, faults, skipped);
     g_assert_cmpuint(failures, ==, 0);
-    machine_free(m);
+    jit_machine_free(m);
 }
 
 int main(int argc, char **argv)

@@ -87,11 +87,22 @@ NORETURN void jit_leave_careful(JitCpu *j)
     __builtin_longjmp(j->loop_env, 1);
 }
 
+/*
+ * The kicker's three stores and what take_kick() undoes may interleave in any way: a kick that is
+ * taken after the first store leaves the others behind it. So whatever stands of a kick counts as
+ * one: a poll that stayed pointing to nowhere would fault for ever in front of the same jump.
+ */
 void jit_kick(JitCpu *j)
 {
     __atomic_store_n(&j->kick, 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&j->jump_key, JIT_KEY_POISON, __ATOMIC_SEQ_CST);
     __atomic_store_n(&j->poll, POLL_NOWHERE, __ATOMIC_SEQ_CST);
+}
+
+static bool is_kicked(const JitCpu *j)
+{
+    return __atomic_load_n(&j->kick, __ATOMIC_SEQ_CST) ||
+           __atomic_load_n(&j->poll, __ATOMIC_SEQ_CST) == POLL_NOWHERE;
 }
 
 /* Let whoever wants to be exclusive have the translated world to himself. */
@@ -386,7 +397,7 @@ void jit_run(JitCpu *j)
             j->counters.exceptions++;
             x86_deliver_pending(cpu);
         }
-        if (__atomic_load_n(&j->kick, __ATOMIC_SEQ_CST)) {
+        if (is_kicked(j)) {
             take_kick(j);
         }
         if (!service(j)) {
