@@ -187,26 +187,117 @@ bool machine_apply_compat(Machine *m, Error **errp)
     return true;
 }
 
-/* Main memory: the user's backend, or one of our own with the machine's name for it. */
+/* --- Main memory --- */
+
+/* What -machine says of all memory holds for a backend that becomes main memory. */
+static bool machine_take_backend(Machine *m, MemoryBackend *backend, Error **errp)
+{
+    return memory_backend_claim(backend, errp) &&
+           (m->mem_merge || memory_backend_no_merge(backend, errp)) &&
+           (m->dump_guest_core || memory_backend_no_dump(backend, errp));
+}
+
+/* A backend of the machine's own, below the name that the machine has for it. */
+static bool machine_make_backend(Machine *m, Error **errp)
+{
+    const char *type = m->mem_path ? TYPE_MEMORY_BACKEND_FILE : TYPE_MEMORY_BACKEND_MEMFD;
+    json_t *properties =
+        json_pack("{s:I, s:b}", "size", (json_int_t)m->ram_size, "prealloc", m->mem_prealloc);
+    if (m->mem_path) {
+        json_object_set_new(properties, "mem-path", json_string(m->mem_path));
+        json_object_set_new(properties, "share", json_true()); /* as the other kind is */
+    }
+    Object *backend = user_creatable_add(type, machine_class_of(m)->default_ram_id, properties,
+                                         VALUE_MODE_TYPED, errp);
+    json_decref(properties);
+    if (!backend || !object_set_link(&m->parent, "memory-backend", backend, errp)) {
+        error_prepend(errp, "cannot make the machine's memory: ");
+        return false;
+    }
+    return true;
+}
+
+/* Main memory is the nodes' memory, one behind the other. */
+static bool machine_join_nodes(Machine *m, Error **errp)
+{
+    uint64_t at = 0;
+
+    memory_region_init(&m->ram_container, &m->parent, machine_class_of(m)->default_ram_id,
+                       m->ram_size);
+    m->ram = &m->ram_container;
+    for (unsigned id = 0; id < m->numa.count; id++) {
+        MachineNumaNode *node = m->numa.nodes[id];
+        MemoryBackend *backend = memory_backend_cast(node->memdev);
+        if (!machine_take_backend(m, backend, errp)) {
+            error_prepend(errp, "-numa node,nodeid=%u: ", id);
+            return false;
+        }
+        node->claimed = true;
+        memory_region_add(&m->ram_container, at, memory_backend_region(backend));
+        at += node->size;
+    }
+    return true;
+}
+
+static void machine_drop_ram(Machine *m)
+{
+    if (m->ram == &m->ram_container) {
+        for (unsigned id = 0; id < m->numa.count; id++) {
+            MachineNumaNode *node = m->numa.nodes[id];
+            if (node->claimed) {
+                memory_region_del(&m->ram_container,
+                                  memory_backend_region(memory_backend_cast(node->memdev)));
+                memory_backend_release(memory_backend_cast(node->memdev));
+            }
+        }
+        memory_region_finish(&m->ram_container);
+    } else if (m->ram) {
+        memory_backend_release(memory_backend_cast(m->memory_backend));
+    }
+    m->ram = NULL;
+}
+
+static bool machine_check_ram_options(Machine *m, bool by_nodes, Error **errp)
+{
+    const char *own = m->memory_backend ? "'-machine memory-backend='"
+                      : by_nodes        ? "'-numa node,memdev='"
+                                        : NULL;
+    if (own && (m->mem_path || m->mem_prealloc)) {
+        error_set(errp, "-mem-%s and %s exclude each other; set the properties of the backend",
+                  m->mem_path ? "path" : "prealloc", own);
+        return false;
+    }
+    if (m->memory_backend && by_nodes) {
+        error_set(errp, "'-machine memory-backend=' and '-numa node,memdev=' exclude each other");
+        return false;
+    }
+    return true;
+}
+
 static bool machine_make_ram(Machine *m, Error **errp)
 {
     MachineClass *mc = machine_class_of(m);
+    bool by_nodes = m->numa.count && m->numa.nodes[0]->memdev;
     if (!mc->default_ram_id || !m->ram_size) {
         if (m->memory_backend) {
             error_set(errp, "machine '%s' has no memory that 'memory-backend' could be", mc->name);
             return false;
         }
-        return true;
-    }
-    if (!m->memory_backend) {
-        json_t *properties = json_pack("{s:I}", "size", (json_int_t)m->ram_size);
-        Object *backend = user_creatable_add(TYPE_MEMORY_BACKEND_MEMFD, mc->default_ram_id,
-                                             properties, VALUE_MODE_TYPED, errp);
-        json_decref(properties);
-        if (!backend || !object_set_link(&m->parent, "memory-backend", backend, errp)) {
-            error_prepend(errp, "cannot make the machine's memory: ");
+        if (m->mem_path || m->mem_prealloc) {
+            error_set(errp, "-mem-%s: machine '%s' has no memory", m->mem_path ? "path" : "prealloc",
+                      mc->name);
             return false;
         }
+        return true;
+    }
+    if (!machine_check_ram_options(m, by_nodes, errp)) {
+        return false;
+    }
+    if (by_nodes) {
+        return machine_join_nodes(m, errp);
+    }
+    if (!m->memory_backend && !machine_make_backend(m, errp)) {
+        return false;
     }
     MemoryBackend *backend = memory_backend_cast(m->memory_backend);
     if (backend->size != m->ram_size) {
@@ -215,7 +306,7 @@ static bool machine_make_ram(Machine *m, Error **errp)
                   have, want);
         return false;
     }
-    if (!memory_backend_claim(backend, errp)) {
+    if (!machine_take_backend(m, backend, errp)) {
         return false;
     }
     m->ram = memory_backend_region(backend);
@@ -331,9 +422,8 @@ static void machine_instance_init(Object *obj)
 static void machine_finalize(Object *obj)
 {
     Machine *m = machine_cast(obj);
-    if (m->ram) {
-        memory_backend_release(memory_backend_cast(m->memory_backend));
-    }
+    machine_drop_ram(m);
+    g_free(m->mem_path);
     for (int i = 0; i < MACHINE_SERIAL_PORTS; i++) {
         g_free(m->serial[i]);
     }

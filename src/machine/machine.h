@@ -70,6 +70,7 @@ typedef struct MachineNumaNode {
     Object *memdev;                      /* reference; NULL: a share of the main memory */
     uint8_t distance[MACHINE_MAX_NODES]; /* 0: not given */
     int initiator;                       /* -1: none */
+    bool claimed;                        /* memdev is part of main memory */
 } MachineNumaNode;
 
 typedef struct MachineCpuSlot {
@@ -116,6 +117,8 @@ struct Machine {
     uint64_t ram_size, max_ram_size; /* bytes */
     uint64_t ram_slots;
     MachineSmp smp;
+    char *mem_path;    /* -mem-path: file or folder of the default memory; NULL */
+    bool mem_prealloc; /* -mem-prealloc */
     bool smp_given;
     MachineBootConfig boot;
     MachineNuma numa;

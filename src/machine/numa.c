@@ -159,6 +159,12 @@ bool machine_numa_add_cpu(Machine *m, const MachineNumaCpuConfig *c, Error **err
 /* Nodes without a size share what is left, in whole megabytes; the last takes the rest. */
 static bool numa_share_memory(Machine *m, Error **errp)
 {
+    for (unsigned id = 1; id < m->numa.count; id++) {
+        if (!m->numa.nodes[id]->memdev != !m->numa.nodes[0]->memdev) {
+            error_set(errp, "-numa: 'memdev' must be given for all nodes or for none");
+            return false;
+        }
+    }
     uint64_t given = 0, open = 0;
     for (int id = 0; id < MACHINE_MAX_NODES; id++) {
         MachineNumaNode *node = m->numa.nodes[id];

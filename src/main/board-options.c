@@ -141,6 +141,10 @@ bool board_options_apply(Machine *m, const Config *config, Error **errp)
     if (!apply_cpu(m, config, errp) || !apply_boot(m, config, errp)) {
         return false;
     }
+    if (config_get(config, mem_path)) {
+        m->mem_path = g_strdup(*config_get(config, mem_path));
+    }
+    m->mem_prealloc = config_get(config, mem_prealloc) != NULL;
     FOREACH_ITEM(config, L, i)
     {
         const option_type_L *path = config_at(config, L, i);

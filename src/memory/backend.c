@@ -258,6 +258,28 @@ void memory_backend_release(MemoryBackend *b)
     b->mapped = false;
 }
 
+bool memory_backend_no_dump(MemoryBackend *b, Error **errp)
+{
+    if (madvise(b->block->host, b->size, MADV_DONTDUMP) < 0) {
+        error_set_errno(errp, errno, "%s: dump=off: the kernel refuses", b->parent.name);
+        return false;
+    }
+    b->dump = false;
+    return true;
+}
+
+bool memory_backend_no_merge(MemoryBackend *b, Error **errp)
+{
+    /* Only private memory is ever merged, and a kernel without merging has nothing to refuse. */
+    if (b->merge && !b->share && madvise(b->block->host, b->size, MADV_UNMERGEABLE) < 0 &&
+        errno != EINVAL) {
+        error_set_errno(errp, errno, "%s: merge=off: the kernel refuses", b->parent.name);
+        return false;
+    }
+    b->merge = false;
+    return true;
+}
+
 MemoryRegion *memory_backend_region(MemoryBackend *b)
 {
     assert(b->block);

@@ -59,6 +59,9 @@ static inline UNUSED MemoryBackend *memory_backend_cast(void *obj)
 /* Become the user: false if there is one already. The region stays valid until released. */
 MUST_CHECK bool memory_backend_claim(MemoryBackend *backend, Error **errp);
 void memory_backend_release(MemoryBackend *backend);
+/* Whatever the backend's own properties are. */
+MUST_CHECK bool memory_backend_no_dump(MemoryBackend *backend, Error **errp);
+MUST_CHECK bool memory_backend_no_merge(MemoryBackend *backend, Error **errp);
 /* Complete backends only. */
 MemoryRegion *memory_backend_region(MemoryBackend *backend);
 

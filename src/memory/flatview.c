@@ -17,8 +17,28 @@ typedef __int128 Wide;
 
 #define REGION_DEPTH_MAX 1024 /* deeper is a loop of aliases; a bridge takes three */
 
+/*
+ * Ranges while a view is rendered: sorted, in chunks, so that putting one between others costs
+ * little however many there are. No chunk is empty.
+ */
+#define CHUNK_RANGES 64
+
+typedef struct Chunk {
+    unsigned count;
+    FlatRange ranges[CHUNK_RANGES];
+} Chunk;
+
+typedef struct Draft {
+    GPtrArray *chunks; /* Chunk, owned, by rising address */
+} Draft;
+
+typedef struct DraftPos {
+    guint chunk;
+    unsigned index; /* below the chunk's count, unless it is the end */
+} DraftPos;
+
 typedef struct RenderContext {
-    FlatView *view;
+    Draft *draft;
     Wide first, last; /* what is visible through all containers and aliases on the way */
     bool readonly, nonvolatile;
     unsigned depth;
@@ -30,30 +50,82 @@ static Wide wide_size(uint64_t size)
     return size == UINT64_MAX ? (Wide)1 << 64 : (Wide)size;
 }
 
-static void view_insert(FlatView *view, unsigned at, const FlatRange *range)
+/* NULL at the end. */
+static const FlatRange *draft_at(const Draft *d, DraftPos pos)
 {
-    if (view->count == view->room) {
-        view->room = MAX_OF(16, view->room * 2);
-        view->ranges = g_renew(FlatRange, view->ranges, view->room);
+    return pos.chunk < d->chunks->len ? &((Chunk *)d->chunks->pdata[pos.chunk])->ranges[pos.index]
+                                      : NULL;
+}
+
+static DraftPos draft_next(const Draft *d, DraftPos pos)
+{
+    const Chunk *c = d->chunks->pdata[pos.chunk];
+
+    return pos.index + 1 < c->count ? (DraftPos){ pos.chunk, pos.index + 1 }
+                                    : (DraftPos){ pos.chunk + 1, 0 };
+}
+
+static void chunk_split(Draft *d, guint at)
+{
+    Chunk *c = d->chunks->pdata[at], *upper = g_new(Chunk, 1);
+
+    upper->count = c->count - c->count / 2;
+    c->count /= 2;
+    memcpy(upper->ranges, &c->ranges[c->count], upper->count * sizeof(upper->ranges[0]));
+    g_ptr_array_insert(d->chunks, (int)at + 1, upper);
+}
+
+/* Before pos; returns where the range is now. */
+static DraftPos draft_insert(Draft *d, DraftPos pos, const FlatRange *range)
+{
+    Chunk *c;
+
+    if (pos.chunk == d->chunks->len) { /* at the end: behind the last one */
+        if (!pos.chunk) {
+            g_ptr_array_add(d->chunks, g_new0(Chunk, 1));
+        } else {
+            pos.chunk--;
+        }
+        pos.index = ((Chunk *)d->chunks->pdata[pos.chunk])->count;
     }
-    memmove(&view->ranges[at + 1], &view->ranges[at], (view->count - at) * sizeof(view->ranges[0]));
-    view->ranges[at] = *range;
-    view->count++;
+    c = d->chunks->pdata[pos.chunk];
+    if (c->count == CHUNK_RANGES) {
+        chunk_split(d, pos.chunk);
+        if (pos.index > c->count) {
+            pos.index -= c->count;
+            c = d->chunks->pdata[++pos.chunk];
+        }
+    }
+    memmove(&c->ranges[pos.index + 1], &c->ranges[pos.index],
+            (c->count - pos.index) * sizeof(c->ranges[0]));
+    c->ranges[pos.index] = *range;
+    c->count++;
+    return pos;
 }
 
 /* The first range that ends at or above addr. */
-static unsigned view_first_from(const FlatView *view, hwaddr addr)
+static DraftPos draft_first_from(const Draft *d, hwaddr addr)
 {
-    unsigned low = 0, high = view->count;
+    guint low = 0, high = d->chunks->len;
+    DraftPos pos;
+
     while (low < high) {
-        unsigned middle = (low + high) / 2;
-        if (view->ranges[middle].last < addr) {
+        guint middle = (low + high) / 2;
+        const Chunk *c = d->chunks->pdata[middle];
+        if (c->ranges[c->count - 1].last < addr) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    return low;
+    pos = (DraftPos){ low, 0 };
+    if (low < d->chunks->len) {
+        const Chunk *c = d->chunks->pdata[low];
+        while (c->ranges[pos.index].last < addr) {
+            pos.index++;
+        }
+    }
+    return pos;
 }
 
 static uint8_t region_log_mask(const MemoryRegion *mr)
@@ -69,7 +141,6 @@ static uint8_t region_log_mask(const MemoryRegion *mr)
 static void fill_gaps(const RenderContext *ctx, MemoryRegion *mr, Wide base, hwaddr first,
                       hwaddr last)
 {
-    FlatView *view = ctx->view;
     FlatRange range = {
         .mr = mr,
         .log_mask = region_log_mask(mr),
@@ -77,25 +148,23 @@ static void fill_gaps(const RenderContext *ctx, MemoryRegion *mr, Wide base, hwa
         .readonly = ctx->readonly,
         .nonvolatile = ctx->nonvolatile,
     };
-    unsigned i = view_first_from(view, first);
+    DraftPos pos = draft_first_from(ctx->draft, first);
+    const FlatRange *next = draft_at(ctx->draft, pos);
 
-    for (hwaddr at = first;; i++) {
-        bool gap_open = i == view->count || view->ranges[i].start > at;
-        if (gap_open) {
+    for (hwaddr at = first;;) {
+        if (!next || next->start > at) {
             range.start = at;
-            range.last = last;
-            if (i < view->count && view->ranges[i].start <= last) {
-                range.last = view->ranges[i].start - 1;
-            }
+            range.last = next && next->start <= last ? next->start - 1 : last;
             range.offset = (hwaddr)((Wide)at - base);
-            view_insert(view, i, &range);
-            i++;
+            pos = draft_next(ctx->draft, draft_insert(ctx->draft, pos, &range));
+            next = draft_at(ctx->draft, pos);
         }
-        /* i is now the range after the gap, or past the end */
-        if (i == view->count || view->ranges[i].start > last || view->ranges[i].last >= last) {
+        if (!next || next->start > last || next->last >= last) {
             return;
         }
-        at = view->ranges[i].last + 1;
+        at = next->last + 1;
+        pos = draft_next(ctx->draft, pos);
+        next = draft_at(ctx->draft, pos);
     }
 }
 
@@ -133,29 +202,40 @@ static bool ranges_join(const FlatRange *a, const FlatRange *b)
            a->log_mask == b->log_mask;
 }
 
-static void view_simplify(FlatView *view)
+/* Ranges that go on in each other become one. */
+static void draft_finish(Draft *d, FlatView *view)
 {
-    unsigned n = 0;
-    for (unsigned i = 0; i < view->count; i++) {
-        if (n && ranges_join(&view->ranges[n - 1], &view->ranges[i])) {
-            view->ranges[n - 1].last = view->ranges[i].last;
-        } else {
-            view->ranges[n++] = view->ranges[i];
+    unsigned n = 0, most = 0;
+
+    for (guint i = 0; i < d->chunks->len; i++) {
+        most += ((Chunk *)d->chunks->pdata[i])->count;
+    }
+    view->ranges = g_new(FlatRange, MAX_OF(1, most));
+    for (guint i = 0; i < d->chunks->len; i++) {
+        const Chunk *c = d->chunks->pdata[i];
+        for (unsigned j = 0; j < c->count; j++) {
+            if (n && ranges_join(&view->ranges[n - 1], &c->ranges[j])) {
+                view->ranges[n - 1].last = c->ranges[j].last;
+            } else {
+                view->ranges[n++] = c->ranges[j];
+            }
         }
     }
     view->count = n;
+    g_ptr_array_unref(d->chunks);
 }
 
 FlatView *flat_view_render(MemoryRegion *root)
 {
+    Draft draft = { .chunks = g_ptr_array_new_with_free_func(g_free) };
     FlatView *view = g_new0(FlatView, 1);
     view->refcount = 1;
     view->root = root;
     if (root) {
-        RenderContext ctx = { .view = view, .first = 0, .last = ((Wide)1 << 64) - 1 };
+        RenderContext ctx = { .draft = &draft, .first = 0, .last = ((Wide)1 << 64) - 1 };
         render(ctx, root, -(Wide)root->addr);
-        view_simplify(view);
     }
+    draft_finish(&draft, view);
     view->starts = g_new(hwaddr, MAX_OF(1, view->count));
     for (unsigned i = 0; i < view->count; i++) {
         FlatRange *r = &view->ranges[i];

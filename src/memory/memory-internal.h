@@ -32,7 +32,7 @@ struct FlatView {
     struct rcu_head rcu;
     unsigned refcount; /* machine lock; address spaces that show it */
     MemoryRegion *root;
-    unsigned count, room;
+    unsigned count;
     FlatRange *ranges; /* by rising address */
     hwaddr *starts;    /* of the ranges, packed for the search */
 };

@@ -207,6 +207,55 @@ class Serial(unittest.TestCase):
         self.assertIn("index 7 is too high", said)
 
 
+class Memory(unittest.TestCase):
+    def test_nodes_of_backends_are_one_behind_the_other(self):
+        for machine in BOARDS:
+            with tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder) / "second"
+                with board(machine, "-m", "96",
+                           "-object", "memory-backend-ram,id=a,size=32M",
+                           "-object", "memory-backend-file,id=b,size=64M,share=on,mem-path=%s" % path,
+                           "-numa", "node,memdev=a", "-numa", "node,memdev=b") as r:
+                    q = r.qtest
+                    q.write(0x1FFFFFC, b"end.next")
+                    self.assertEqual(q.read(0x1FFFFFC, 8), b"end.next")
+                    self.assertEqual(path.read_bytes()[:4], b"next")
+                    q.write(0x5FFFFFF, b"!")
+                    self.assertEqual(path.read_bytes()[-1:], b"!")
+                    self.assertEqual(q.readb(0x6000000), 0xFF)
+
+    def test_options_of_the_default_memory(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "ram"
+            with board("pc,dump-guest-core=off,mem-merge=off", "-m", "32", "-mem-path", path,
+                       "-mem-prealloc") as r:
+                r.qtest.write(0x1000, b"Rhea")
+                self.assertEqual(path.read_bytes()[0x1000:0x1004], b"Rhea")
+                self.assertEqual(path.stat().st_blocks * 512, 32 << 20)
+                memory = r.qmp("query-memdev")[0]
+                self.assertEqual((memory["id"], memory["size"], memory["merge"], memory["dump"],
+                                  memory["prealloc"]), ("pc.ram", 32 << 20, False, False, True))
+
+    def test_contradictions(self):
+        ram = ("-object", "memory-backend-ram,id=a,size=64M")
+        for args, why in (
+                (("-m", "64", *ram, "-numa", "node,memdev=a", "-numa", "node"), "for all nodes"),
+                (("-m", "128", *ram, "-numa", "node,memdev=a"), "total memory of the nodes"),
+                (("-m", "128", *ram, "-numa", "node,memdev=a", "-numa", "node,memdev=a"),
+                 "used already"),
+                (("-m", "64", "-mem-prealloc", *ram, "-numa", "node,memdev=a"), "exclude"),
+                (("-m", "64", "-mem-path", "/tmp", *ram, "-machine", "memory-backend=a"), "exclude"),
+                (("-m", "64", *ram, "-machine", "memory-backend=a", "-numa", "node,memdev=a"),
+                 "exclude"),
+                (("-m", "64", "-mem-path", "/nonexistent/x"), "/nonexistent"),
+                (("-m", "32", *ram, "-machine", "memory-backend=a"), "but -m asks for"),
+                (("-machine", "none", "-mem-prealloc"), "has no memory")):
+            status, _, said = rhea.run("-machine", "pc", *BARE, "-accel", "qtest", *args)
+            with self.subTest(why, said=said):
+                self.assertEqual(status, 1)
+                self.assertIn(why, said)
+
+
 class Chipset(unittest.TestCase):
     def test_identity(self):
         expected = {"pc": {0x00: 0x12378086, 0x08: 0x70008086, 0x0B: 0x71138086},
