@@ -51,7 +51,7 @@ VirtioDevice *virtio_bus_device(const VirtioBus *bus);
 
 /* Status write: FEATURES_OK may not stick, 0 resets. */
 void virtio_set_status(VirtioDevice *vdev, uint8_t status);
-uint8_t virtio_status(const VirtioDevice *vdev);
+uint8_t virtio_status(VirtioDevice *vdev);
 void virtio_reset(VirtioDevice *vdev);
 /* False: refused (bits that weren't offered, or too late). */
 bool virtio_set_features(VirtioDevice *vdev, uint64_t features);

@@ -102,9 +102,12 @@ void virtio_error(VirtioDevice *vdev, const char *fmt, ...)
     bh_schedule(vdev->broken_bh);
 }
 
-uint8_t virtio_status(const VirtioDevice *vdev)
+/* 2.4.2: status reads 0 once a reset is over; until then it shows that one is needed. */
+uint8_t virtio_status(VirtioDevice *vdev)
 {
-    return vdev->status;
+    VirtioDeviceClass *k = virtio_device_class_of(vdev);
+    bool pending = !vdev->status && k->reset_pending && k->reset_pending(vdev);
+    return pending ? VIRTIO_STATUS_NEEDS_RESET : vdev->status;
 }
 
 static void virtio_status_changed(VirtioDevice *vdev)

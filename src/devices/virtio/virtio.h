@@ -117,6 +117,8 @@ typedef struct VirtioDeviceClass {
     void (*reset)(VirtioDevice *vdev);
     /* The driver wrote status, or the machine starts or stops (virtio_is_running() tells). */
     void (*set_status)(VirtioDevice *vdev, uint8_t status);
+    /* The driver's reset isn't over: somebody else still has the queues. Optional. */
+    bool (*reset_pending)(VirtioDevice *vdev);
     /* 2.6.1 Queue reset: forget the queue's requests. enable: it comes back. */
     void (*queue_reset)(VirtioDevice *vdev, Virtqueue *vq);
     void (*queue_enable)(VirtioDevice *vdev, Virtqueue *vq);

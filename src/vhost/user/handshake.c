@@ -21,6 +21,10 @@ static bool take_features(void *opaque, unsigned round, VhostUserMessage *reply,
     vu->protocol_offered = vu->protocol_features = 0;
     vu->max_rings = vu->rings;
     vu->max_slots = VHOST_USER_MAX_REGIONS;
+    if (vu->required_protocol_features && !(vu->features >> VHOST_USER_F_PROTOCOL_FEATURES & 1)) {
+        error_set(errp, "the back end knows no protocol features, and the device needs some");
+        return false;
+    }
     uint64_t missing = vu->required_features & ~vu->features;
     if (missing) {
         g_autofree char *names = vhost_feature_names(vu->virtio_id, missing);
@@ -44,6 +48,13 @@ static bool take_protocol_features(void *opaque, unsigned round, VhostUserMessag
     vu->protocol_features = vu->protocol_offered & vu->wanted_protocol_features;
     if (!session_has(vu, VHOST_USER_PF_REPLY_ACK)) {
         vu->protocol_features &= ~BIT64(VHOST_USER_PF_INBAND_NOTIFICATIONS);
+    }
+    for (unsigned bit = 0; bit < VHOST_USER_PF_COUNT; bit++) {
+        if (vu->required_protocol_features & ~vu->protocol_features & BIT64(bit)) {
+            error_set(errp, "the back end lacks the protocol feature %s, which the device needs",
+                      vhost_user_protocol_feature_name(bit));
+            return false;
+        }
     }
     return true;
 }

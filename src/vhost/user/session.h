@@ -30,7 +30,8 @@ struct VhostUser {
     /* what was asked for: VhostUserSpec */
     uint16_t virtio_id;
     unsigned rings, least_rings;
-    uint64_t wanted_protocol_features, required_features, spec_ignored;
+    uint64_t wanted_protocol_features, required_protocol_features;
+    uint64_t required_features, spec_ignored;
     bool tolerate_lost_features;
     uint32_t config_size;
     uint8_t *config; /* as last read */

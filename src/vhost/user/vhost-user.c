@@ -445,6 +445,7 @@ VhostUser *vhost_user_new(const VhostUserSpec *spec, Error **errp)
     vu->rings = spec->rings;
     vu->least_rings = spec->least_rings;
     vu->wanted_protocol_features = GENERAL_PROTOCOL_FEATURES | spec->protocol_features;
+    vu->required_protocol_features = spec->required_protocol_features;
     vu->required_features = spec->required_features;
     vu->tolerate_lost_features = spec->tolerate_lost_features;
     vu->spec_ignored = spec->front_end_features;
@@ -509,6 +510,32 @@ void vhost_user_set_config(VhostUser *vu, uint32_t offset, const void *data, uin
     memcpy(msg.payload.config.data, data, len);
     memcpy(vu->config + offset, data, len);
     session_call(vu, &msg, done, opaque);
+}
+
+typedef struct SessionConfigCall {
+    VhostUser *vu;
+    VhostUserConfigFn *fn;
+    void *opaque;
+} SessionConfigCall;
+
+static void session_config_fetched(void *opaque, VhostUserMessage *reply, const Error *err)
+{
+    g_autofree SessionConfigCall *call = opaque;
+    ERROR_AUTO wrong = NULL;
+    if (!err && !session_config_taken(call->vu, reply)) {
+        error_set(&wrong, "the back end could not read its configuration");
+        err = wrong;
+    }
+    call->fn(call->opaque, err ? NULL : call->vu->config, err);
+}
+
+void vhost_user_get_config(VhostUser *vu, VhostUserConfigFn *fn, void *opaque)
+{
+    SessionConfigCall *call = g_new(SessionConfigCall, 1);
+    *call = (SessionConfigCall){ vu, fn, opaque };
+    VhostUserMessage msg = { .header.request = VHOST_USER_GET_CONFIG,
+                             .payload.config.size = vu->config_size };
+    vhost_user_channel_request(vu->channel, &msg, session_config_fetched, call);
 }
 
 void vhost_user_send_rarp(VhostUser *vu, const uint8_t mac[6])

@@ -25,6 +25,7 @@ typedef struct VhostUserSpec {
     unsigned least_rings; /* a back end with fewer is refused */
     uint64_t
         protocol_features; /* those this kind of device has a use for, beyond the general ones */
+    uint64_t required_protocol_features;
     /* Virtio features without which the device can't work: a back end that lacks one is refused. */
     uint64_t required_features;
     /* Those that the front end does itself: the back end need not offer them. */
@@ -49,6 +50,10 @@ void vhost_user_start(VhostUser *vu);
 const uint8_t *vhost_user_config(const VhostUser *vu);
 void vhost_user_set_config(VhostUser *vu, uint32_t offset, const void *data, uint32_t len,
                            VhostDoneFn *done, void *opaque);
+/* Read it again (a device whose configuration answers to what is written to it). config: as
+ * vhost_user_config(), NULL with an error. */
+typedef void VhostUserConfigFn(void *opaque, const uint8_t *config, const Error *err);
+void vhost_user_get_config(VhostUser *vu, VhostUserConfigFn *fn, void *opaque);
 /* Have the back end announce the guest's address on its network. */
 void vhost_user_send_rarp(VhostUser *vu, const uint8_t mac[6]);
 void vhost_user_set_mtu(VhostUser *vu, uint16_t mtu, VhostDoneFn *done, void *opaque);

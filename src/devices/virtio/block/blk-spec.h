@@ -4,6 +4,7 @@
 
 /* 5.2.3 Feature bits */
 enum {
+    VIRTIO_BLK_F_SIZE_MAX = 1,
     VIRTIO_BLK_F_SEG_MAX = 2,
     VIRTIO_BLK_F_GEOMETRY = 4,
     VIRTIO_BLK_F_RO = 5,

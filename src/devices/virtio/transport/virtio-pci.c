@@ -161,10 +161,10 @@ static void virtio_pci_set_ids(VirtioPciProxy *p)
     if (p->legacy) {
         /* 4.1.2.3 */
         pci_set_word(config + PCI_DEVICE_ID, t->legacy_device_id);
-        pci_set_word(config + PCI_SUBSYSTEM_ID, t->virtio_id);
+        pci_set_word(config + PCI_SUBSYSTEM_ID, p->vdev->device_id);
         config[PCI_REVISION_ID] = 0;
     } else {
-        pci_set_word(config + PCI_DEVICE_ID, MODERN_ID_BASE + t->virtio_id);
+        pci_set_word(config + PCI_DEVICE_ID, MODERN_ID_BASE + p->vdev->device_id);
         pci_set_word(config + PCI_SUBSYSTEM_ID, MODERN_SUBSYSTEM);
         config[PCI_REVISION_ID] = MODERN_REVISION;
     }
@@ -537,6 +537,9 @@ void virtio_pci_register_types(const VirtioPciTypes *t)
                   });
     register_type(t->name, "-pci",
                   (TypeInfo){ .parent = parent, .help = t->help, .interfaces = both_interfaces });
+    if (t->single) {
+        return;
+    }
     register_type(t->name, "-pci-non-transitional",
                   (TypeInfo){ .parent = parent,
                               .help = t->help,

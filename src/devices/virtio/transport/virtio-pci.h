@@ -74,6 +74,7 @@ typedef struct VirtioPciTypes {
     DeviceCategory category;
     uint32_t vectors; /* default; VIRTIO_PCI_VECTORS_AUTO: by prepare or by the queues */
     const char *romfile;
+    bool single; /* "-pci" only, modern */
     /* Before the backend is realized: properties of it or the proxy that depend on others. */
     bool (*prepare)(VirtioPciProxy *proxy, Error **errp);
 } VirtioPciTypes;
