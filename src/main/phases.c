@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 
 #include "accel/accel.h"
+#include "accel/qtest/qtest.h"
 #include "base/fdset.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -660,6 +661,7 @@ static PhaseResult finish_machine(StartUp *s, Error **errp)
     global_properties_check_unused();
     host_backends_check_unused();
     phase_advance(PHASE_READY);
+    qtest_server_machine_ready();
     return PHASE_DONE;
 }
 

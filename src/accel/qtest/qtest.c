@@ -17,6 +17,7 @@
 #include "bus/device.h"
 #include "event/clock.h"
 #include "memory/memory.h"
+#include "object/phase.h"
 
 /* A line may carry a whole write: base64 or hexadecimal of this many bytes at most. */
 #define DATA_MAX   (64u * 1024 * 1024)
@@ -534,7 +535,8 @@ static void run_line(Qtest *q, char *line)
 
 static size_t qtest_can_receive(void *opaque)
 {
-    return 64 * 1024;
+    /* A client that connects while start-up waits for a back end finds a whole machine, later. */
+    return phase_reached(PHASE_READY) ? 64 * 1024 : 0;
 }
 
 static void qtest_receive(void *opaque, const uint8_t *buf, size_t len)
@@ -636,6 +638,13 @@ bool qtest_server_start(Chardev *chr, const char *log, Error **errp)
 fail:
     server_free(q);
     return false;
+}
+
+void qtest_server_machine_ready(void)
+{
+    if (server) {
+        char_frontend_accept_input(&server->fe);
+    }
 }
 
 void qtest_server_stop(void)

@@ -15,5 +15,7 @@
 MUST_CHECK bool qtest_server_start(Chardev *chr, const char *log, Error **errp);
 /* Intercepted lines go back to where they went. Before the machine is taken down. */
 void qtest_server_stop(void);
+/* PHASE_READY is reached: commands, which have waited until now, are taken. */
+void qtest_server_machine_ready(void);
 
 #endif

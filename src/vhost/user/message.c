@@ -248,24 +248,15 @@ bool vhost_user_check_reply(uint32_t code, bool acked, const VhostUserMessage *r
     return true;
 }
 
-bool vhost_user_check_backend_request(const VhostUserMessage *msg, uint64_t protocol_features,
-                                      Error **errp)
+/* A message of this row that asks for something. */
+static bool check_request_of(const VhostUserMessageInfo *info, const VhostUserMessage *msg,
+                             Error **errp)
 {
     const VhostUserHeader *h = &msg->header;
-    const VhostUserMessageInfo *info = vhost_user_backend_request_info(h->request);
-    if (!info) {
-        error_set(errp, "the back end sent a request with unknown code %u", h->request);
-        return false;
-    }
     if ((h->flags & VHOST_USER_VERSION_MASK) != VHOST_USER_VERSION ||
         (h->flags & VHOST_USER_REPLY)) {
         error_set(errp, "%s: expected a request of protocol version 1, got flags 0x%x", info->name,
                   h->flags);
-        return false;
-    }
-    if (info->needs >= 0 && !(protocol_features >> info->needs & 1)) {
-        error_set(errp, "%s: not allowed without the protocol feature %s", info->name,
-                  vhost_user_protocol_feature_name(info->needs));
         return false;
     }
     if (!check_body(info->request, info->fds_min, info->fds_max, msg, errp)) {
@@ -273,6 +264,32 @@ bool vhost_user_check_backend_request(const VhostUserMessage *msg, uint64_t prot
         return false;
     }
     return true;
+}
+
+bool vhost_user_check_request(const VhostUserMessage *msg, Error **errp)
+{
+    const VhostUserMessageInfo *info = vhost_user_request_info(msg->header.request);
+    if (!info) {
+        error_set(errp, "the front end sent a request with unknown code %u", msg->header.request);
+        return false;
+    }
+    return check_request_of(info, msg, errp);
+}
+
+bool vhost_user_check_backend_request(const VhostUserMessage *msg, uint64_t protocol_features,
+                                      Error **errp)
+{
+    const VhostUserMessageInfo *info = vhost_user_backend_request_info(msg->header.request);
+    if (!info) {
+        error_set(errp, "the back end sent a request with unknown code %u", msg->header.request);
+        return false;
+    }
+    if (info->needs >= 0 && !(protocol_features >> info->needs & 1)) {
+        error_set(errp, "%s: not allowed without the protocol feature %s", info->name,
+                  vhost_user_protocol_feature_name(info->needs));
+        return false;
+    }
+    return check_request_of(info, msg, errp);
 }
 
 /* --- The protocol log's words --- */

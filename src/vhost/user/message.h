@@ -69,6 +69,8 @@ uint32_t vhost_user_max_size(VhostUserKind kind);
  * expected and received. */
 MUST_CHECK bool vhost_user_check_reply(uint32_t code, bool acked, const VhostUserMessage *reply,
                                        Error **errp);
+/* A request from the front end, as a back end sees it: what was negotiated isn't looked at. */
+MUST_CHECK bool vhost_user_check_request(const VhostUserMessage *msg, Error **errp);
 /* A request from the back end. */
 MUST_CHECK bool vhost_user_check_backend_request(const VhostUserMessage *msg,
                                                  uint64_t protocol_features, Error **errp);
