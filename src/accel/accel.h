@@ -33,7 +33,10 @@ typedef struct AccelClass {
      * or its own thread. NULL where Cpu is the only copy. */
     void (*synchronize_state)(Accel *accel, Cpu *cpu);
     void (*state_changed)(Accel *accel, Cpu *cpu);
-    /* The debugger's wishes changed (break- and watchpoints, single step). */
+    /* The debugger's wishes changed (break- and watchpoints, single step; cpu/debug.h). vCPU
+     * stopped. When one comes true the accelerator fills Cpu.debug_stop in, with the program
+     * counter at a breakpoint's instruction or behind the one that stepped or hit a watchpoint, and
+     * calls cpu_debug_report(). NULL: breakpoints can't be had. */
     void (*update_debug)(Accel *accel, Cpu *cpu);
     /* False: ioeventfds and irqfds are emulated by watching the notifier / by the memory core. */
     bool has_irqfd;

@@ -232,7 +232,11 @@ void cpu_resume_all(void)
     ASSERT_MACHINE_LOCKED();
     CPU_FOREACH(cpu)
     {
+        if (cpu->held) {
+            continue;
+        }
         cpu->stop = false;
+        cpu->debug_stop.reason = CPU_STOP_NONE; /* the debugger has seen it */
         if (cpu == current) {
             cpu->stopped = false;
         }
@@ -390,7 +394,6 @@ static void cpu_instance_init(Object *obj)
 {
     Cpu *cpu = (Cpu *)obj;
     cpu->breakpoints = g_ptr_array_new_with_free_func(g_free);
-    cpu->stop_reason_addr = -1;
 }
 
 static void cpu_class_init(ObjectClass *klass, const void *data)

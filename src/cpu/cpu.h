@@ -31,6 +31,21 @@ enum {
     CPU_REQUEST_DEBUG = 1 << 9, /* stop for the debugger */
 };
 
+typedef enum CpuBreakpointKind {
+    CPU_BREAK_SOFTWARE,
+    CPU_BREAK_HARDWARE,
+    CPU_WATCH_READ,
+    CPU_WATCH_WRITE,
+    CPU_WATCH_ACCESS
+} CpuBreakpointKind;
+
+typedef enum CpuStopReason {
+    CPU_STOP_NONE,
+    CPU_STOP_STEP,
+    CPU_STOP_BREAKPOINT,
+    CPU_STOP_WATCHPOINT,
+} CpuStopReason;
+
 /* A function for a vCPU's thread. */
 typedef struct CpuWork {
     void (*fn)(Cpu *cpu, void *opaque);
@@ -66,11 +81,18 @@ struct Cpu {
 
     uint32_t wake; /* atomic: changes whenever a waiting vCPU should look again (futex) */
 
-    /* Debugger; changed while the vCPU is stopped. */
+    /* The debugger's wishes (debug.h); changed while the vCPU is stopped. */
     GPtrArray *breakpoints; /* CpuBreakpoint, owned */
+    bool watching;          /* watchpoints are among them */
     bool single_step;
     bool single_step_no_irq;
-    int64_t stop_reason_addr; /* watchpoint that hit */
+    bool held; /* machine lock: stays stopped when the machine goes on */
+    /* Why the vCPU stopped for the debugger: the vCPU's thread, or others while it is stopped. */
+    struct {
+        CpuStopReason reason;
+        CpuBreakpointKind kind;
+        uint64_t addr; /* of the break- or watchpoint */
+    } debug_stop;
 
     /* icount: instructions this vCPU has run. */
     uint64_t instructions;
@@ -80,17 +102,11 @@ struct Cpu {
                                NULL */
 };
 
-typedef struct CpuBreakpoint {
-    enum {
-        CPU_BREAK_SOFTWARE,
-        CPU_BREAK_HARDWARE,
-        CPU_WATCH_READ,
-        CPU_WATCH_WRITE,
-        CPU_WATCH_ACCESS
-    } kind;
+struct CpuBreakpoint {
+    CpuBreakpointKind kind;
     uint64_t addr; /* virtual, linear */
     uint64_t len;
-} CpuBreakpoint;
+};
 
 typedef struct CpuClass {
     DeviceClass parent;

@@ -20,6 +20,7 @@
 #include "chardev/chardev-record.h"
 #include "devices/timer/rtc-base.h"
 #include "event/lock.h"
+#include "gdbstub/gdbstub.h"
 #include "main/board-options.h"
 #include "main/control.h"
 #include "main/host-backends.h"
@@ -665,6 +666,12 @@ static PhaseResult finish_machine(StartUp *s, Error **errp)
     return PHASE_DONE;
 }
 
+/* The machine is there: gdb may look at it. */
+static PhaseResult start_gdbstub(StartUp *s, Error **errp)
+{
+    return phase_result(gdbstub_start_from_config(s->config, errp));
+}
+
 /* --- The end of start-up --- */
 
 static void name_process(const Config *config)
@@ -754,6 +761,7 @@ const PhaseRow startup_phases[] = {
     { "devices",                add_devices },
     { "wait-for-devices",       wait_for_back_ends },
     { "machine-ready",          finish_machine },
+    { "gdbstub",                start_gdbstub },
     { "reduce-process",         reduce_process },
     { "run",                    run_machine },
     { NULL, NULL },

@@ -1,4 +1,5 @@
 /* Running the table of phases, and taking apart in reverse what they made. */
+#include "gdbstub/gdbstub.h"
 #include "main/startup.h"
 
 #include <stdlib.h>
@@ -149,6 +150,7 @@ int startup_finish(StartUp *s)
         s->status = s->status ? s->status : wanted;
         /* Its end is not news to monitors; what they were told before goes out. */
         monitor_finish_all();
+        gdbstub_finish(s->status);
         startup_finish_machine(s);
         chardev_set_state_fn(NULL, NULL);
         chardev_finish_all();

@@ -449,6 +449,8 @@ const HmpCommand hmp_commands[] = {
     { "i", "format?:/,addr:i", "[/b|/w|/l] port", "read an I/O port", .run = run_port_in },
     { "o", "format?:/,addr:i,value:i", "[/b|/w|/l] port value", "write an I/O port",
       .run = run_port_out },
+    { "gdbserver", "device?:s", "[device]|none", "wait for gdb on a device (tcp::1234)",
+      .qmp = "gdbserver" },
     { "cpu", "index:i", "index", "choose the CPU that commands are about", .run = hmp_cpu },
     { "x", "format?:/,addr:i", "/format address", "show the CPU's virtual memory", .run = hmp_x },
     { "xp", "format?:/,addr:i", "/format address", "show physical memory", .run = hmp_xp },

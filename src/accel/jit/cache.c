@@ -18,6 +18,7 @@
 
 #include "base/fault.h"
 #include "base/fd.h"
+#include "cpu/debug.h"
 #include "memory/ram.h"
 
 /* --- Arena: records that live as long as the code --- */
@@ -375,6 +376,33 @@ bool jit_invalidate_range(Jit *jit, const uint8_t *host, uint64_t len)
         }
     }
     return clean;
+}
+
+void jit_update_breaks(Jit *jit)
+{
+    uint64_t offsets[ARRAY_LEN(jit->break_offsets)] = { 0 };
+    pthread_mutex_lock(&jit->lock);
+    for (unsigned i = 0; i < jit->cpus->len; i++) {
+        const Cpu *cpu = &((JitCpu *)g_ptr_array_index(jit->cpus, i))->cpu->parent;
+        for (unsigned n = 0; n < cpu->breakpoints->len; n++) {
+            const CpuBreakpoint *b = g_ptr_array_index(cpu->breakpoints, n);
+            if (1u << b->kind & CPU_BREAK_KINDS) {
+                offsets[(b->addr & 4095) / 64] |= BIT64(b->addr % 64);
+            }
+        }
+    }
+    for (unsigned at = 0; at < 4096; at++) {
+        if (jit_offset_has_break(jit, at) == (offsets[at / 64] >> (at % 64) & 1)) {
+            continue;
+        }
+        for (unsigned h = 0; h < ARRAY_LEN(jit->pages); h++) {
+            for (const JitPage *p = jit->pages[h]; p; p = p->hash_next) {
+                jit_invalidate_range(jit, p->host + at, 1);
+            }
+        }
+    }
+    memcpy(jit->break_offsets, offsets, sizeof(offsets));
+    pthread_mutex_unlock(&jit->lock);
 }
 
 void jit_cache_flush(Jit *jit)

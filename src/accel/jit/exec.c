@@ -13,6 +13,7 @@
 #include <ucontext.h>
 
 #include "base/fault.h"
+#include "cpu/debug.h"
 #include "cpu/x86/exception.h"
 
 /* Where a kicked CPU's poll reads: page 0 is never mapped. */
@@ -72,6 +73,12 @@ void jit_merge_flags(JitCpu *j, uint64_t rax, unsigned form)
     }
 }
 
+static void set_rip(JitCpu *j, uint64_t rip)
+{
+    X86State *s = j->state;
+    s->rip = s->mode & X86_MODE_CS64 ? rip : (uint32_t)rip;
+}
+
 /* --- Leaving --- */
 
 NORETURN void jit_raise_hook(X86Cpu *cpu)
@@ -85,6 +92,24 @@ NORETURN void jit_leave_careful(JitCpu *j)
 {
     j->careful_next = true;
     __builtin_longjmp(j->loop_env, 1);
+}
+
+NORETURN void jit_leave_for_debugger(JitCpu *j)
+{
+    __builtin_longjmp(j->loop_env, 1);
+}
+
+/* In front of an instruction where some CPU has a breakpoint, in some page. */
+void jit_op_breakpoint(JitCpu *j, const JitOp *op, uint64_t ea)
+{
+    Cpu *cpu = &j->cpu->parent;
+    const CpuBreakpoint *b = cpu_breakpoint_find(cpu, jit_linear_rip(j->state), 1, CPU_BREAK_KINDS);
+    if (b && !cpu->single_step) {
+        cpu->debug_stop.reason = CPU_STOP_BREAKPOINT;
+        cpu->debug_stop.kind = b->kind;
+        cpu->debug_stop.addr = b->addr;
+        jit_leave_for_debugger(j);
+    }
 }
 
 /*
@@ -142,12 +167,6 @@ static bool wants_service(const JitCpu *j)
 }
 
 /* --- From translated code --- */
-
-static void set_rip(JitCpu *j, uint64_t rip)
-{
-    X86State *s = j->state;
-    s->rip = s->mode & X86_MODE_CS64 ? rip : (uint32_t)rip;
-}
 
 static JitBlock *look_up(JitCpu *j, uint64_t linear, unsigned variant)
 {
@@ -277,7 +296,8 @@ const uint8_t *jit_op_entry(JitCpu *j, const JitOp *op, uint64_t ea, uint64_t fl
     if (!op->sets_rip) {
         set_rip(j, s->rip + op->length);
     }
-    if (op->ends || s->mode != j->key_mode || j->code_gone) {
+    if (op->ends || s->mode != j->key_mode || j->code_gone ||
+        UNLIKELY(j->cpu->parent.debug_stop.reason)) {
         return go_on(j);
     }
     j->tmp = jit_flags_rax(s);
@@ -367,6 +387,10 @@ static bool service(JitCpu *j)
     if (r & (CPU_REQUEST_EXIT | CPU_REQUEST_DEBUG)) {
         return false;
     }
+    if (UNLIKELY(cpu->parent.single_step_no_irq) &&
+        !__atomic_load_n(&cpu->parent.halted, __ATOMIC_SEQ_CST)) {
+        r &= ~(uint32_t)(CPU_REQUEST_HARD | CPU_REQUEST_NMI | CPU_REQUEST_SMI);
+    }
     if (r) {
         if (j->state->interrupt_shadow) {
             j->careful_next = true; /* exactly one instruction before the next look */
@@ -375,6 +399,14 @@ static bool service(JitCpu *j)
         }
     }
     return !__atomic_load_n(&cpu->parent.halted, __ATOMIC_SEQ_CST);
+}
+
+/* An instruction, or the way into an exception's handler, is over. */
+static void note_step(Cpu *cpu)
+{
+    if (UNLIKELY(cpu->single_step) && cpu->debug_stop.reason == CPU_STOP_NONE) {
+        cpu->debug_stop.reason = CPU_STOP_STEP;
+    }
 }
 
 void jit_run(JitCpu *j)
@@ -395,7 +427,12 @@ void jit_run(JitCpu *j)
                 break;
             }
             j->counters.exceptions++;
+            cpu->parent.debug_stop.reason = CPU_STOP_NONE; /* what it was seen to access */
             x86_deliver_pending(cpu);
+            note_step(&cpu->parent);
+        }
+        if (UNLIKELY(cpu->parent.debug_stop.reason)) {
+            break;
         }
         if (is_kicked(j)) {
             take_kick(j);
@@ -412,6 +449,9 @@ void jit_run(JitCpu *j)
         if (UNLIKELY(step || cpu->state.dr6_pending) && !j->careful_next &&
             cpu->state.exception_pending < 0) {
             x86_end_of_step(cpu, step);
+        }
+        if (!j->careful_next && cpu->state.exception_pending < 0) {
+            note_step(&cpu->parent);
         }
     }
     x86_park_fpu(cpu);

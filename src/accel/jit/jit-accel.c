@@ -9,6 +9,7 @@
 
 #include "accel/jit/jit-internal.h"
 #include "base/thread.h"
+#include "cpu/debug.h"
 #include "event/lock.h"
 #include "object/property.h"
 #include "object/runstate.h"
@@ -40,6 +41,9 @@ static void *vcpu_thread(void *opaque)
         machine_unlock();
         jit_run(j);
         machine_lock();
+        if (cpu->debug_stop.reason != CPU_STOP_NONE) {
+            cpu_debug_report(cpu);
+        }
     }
     machine_unlock();
     cpu_thread_leave(cpu);
@@ -108,6 +112,14 @@ static void jit_accel_state_changed(Accel *accel, Cpu *cpu)
         __atomic_store_n(&j->ram_gone, true, __ATOMIC_SEQ_CST);
         jit_kick(j);
     }
+}
+
+static void jit_accel_update_debug(Accel *accel, Cpu *cpu)
+{
+    X86Cpu *x86 = (X86Cpu *)object_cast(&cpu->parent.parent, TYPE_X86_CPU);
+    jit_update_breaks(jit_accel(accel)->jit);
+    x86_update_mode(x86);                /* single steps */
+    jit_accel_state_changed(accel, cpu); /* watchpoints: out of the TLB */
 }
 
 /* --- The machine --- */
@@ -190,6 +202,7 @@ static void jit_accel_class_init(ObjectClass *klass, const void *data)
     ac->destroy_vcpu = jit_accel_destroy_vcpu;
     ac->kick_vcpu = jit_accel_kick_vcpu;
     ac->state_changed = jit_accel_state_changed;
+    ac->update_debug = jit_accel_update_debug;
     ac->runs_guest_code = true;
 }
 

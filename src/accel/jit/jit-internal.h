@@ -262,6 +262,8 @@ struct Jit {
     MemoryCodeHooks code_hooks;
     bool listening;
     FILE *perf_file; /* NULL: no perf map */
+    /* Page offsets where some CPU has a breakpoint: code there asks first. */
+    uint64_t break_offsets[4096 / 64];
     bool host_bmi2, host_xsavec;
     uint64_t xsave_mask;
     GPtrArray *cpus; /* JitCpu */
@@ -349,6 +351,8 @@ bool jit_page_is_protected(const Jit *jit, const uint8_t *host);
  * Returns true if the page holds no code (any more). lock held. */
 bool jit_invalidate_range(Jit *jit, const uint8_t *host, uint64_t len);
 JitPage *jit_find_page(const Jit *jit, const uint8_t *host);
+/* The CPUs' breakpoints have changed: discard code in which they come or go. Takes lock. */
+void jit_update_breaks(Jit *jit);
 
 /* --- translate.c --- */
 struct JitTranslator *jit_translator_new(void);
@@ -391,6 +395,8 @@ NORETURN void jit_leave_careful(JitCpu *j);
 const uint8_t *jit_dispatch_entry(JitCpu *j, uint64_t rip, uint64_t flags);
 const uint8_t *jit_chain_entry(JitCpu *j, JitExit *x, uint64_t flags);
 const uint8_t *jit_op_entry(JitCpu *j, const JitOp *op, uint64_t ea, uint64_t flags);
+/* Leave translated code with cpu->debug_stop filled in. */
+NORETURN void jit_leave_for_debugger(JitCpu *j);
 void jit_merge_flags(JitCpu *j, uint64_t rax, unsigned form);
 uint64_t jit_flags_rax(const X86State *s);
 /* Run until something needs the caller: an exception was recorded, requests, halt. */
@@ -413,9 +419,15 @@ typedef struct JitInsn JitInsn;
 /* The helper for an instruction that isn't re-emitted; NULL if it is. Fills op's operand fields. */
 JitOpFn *jit_op_for(const JitInsn *in, JitOp *op);
 void jit_op_pause(JitCpu *j, const JitOp *op, uint64_t ea);
+void jit_op_breakpoint(JitCpu *j, const JitOp *op, uint64_t ea);
 void jit_op_misaligned(JitCpu *j, const JitOp *op, uint64_t ea);
 bool jit_string_op(const JitInsn *in, JitOp *op);
 bool jit_vector_op(const JitInsn *in, JitOp *op);
+
+static inline bool jit_offset_has_break(const Jit *jit, unsigned offset)
+{
+    return UNLIKELY(jit->break_offsets[offset / 64] >> (offset % 64) & 1);
+}
 
 static inline uint64_t jit_linear_rip(const X86State *s)
 {

@@ -524,7 +524,7 @@ static Plain fill(JitCpu *j, uint64_t linear, unsigned len, bool write, bool car
     if (may_write && holds_code(r, t.phys)) {
         may_write = false;
     }
-    if (st->dr[7] & 0xff && x86_page_has_breakpoint(j->cpu, linear)) {
+    if (x86_data_is_watched(j->cpu) && x86_page_has_breakpoint(j->cpu, linear)) {
         return (Plain){ .host = host, .phys = t.phys };
     }
     if (e->rtag != JIT_TAG_NONE(n) && e->rtag != page) {
@@ -664,6 +664,13 @@ void jit_commit_entry(JitCpu *j, uint64_t flags)
     jit_unpark(j);
 }
 
+/* Then the instruction runs alone, so that the stop comes right behind it. */
+static bool touches_breakpoint(const JitCpu *j, uint64_t linear, unsigned size)
+{
+    return x86_page_has_breakpoint(j->cpu, linear) ||
+           ((linear & 4095) + size > 4096 && x86_page_has_breakpoint(j->cpu, linear + size));
+}
+
 uint8_t *jit_resolve(JitCpu *j, uint64_t linear, uint32_t info)
 {
     unsigned size = info >> JIT_INFO_SIZE_SHIFT & 0x1fff;
@@ -676,7 +683,10 @@ uint8_t *jit_resolve(JitCpu *j, uint64_t linear, uint32_t info)
     if (!(j->state->mode & X86_MODE_LMA)) {
         linear = (uint32_t)linear;
     }
-    if (UNLIKELY(j->state->dr[7] & 0xff)) {
+    if (x86_data_is_watched(j->cpu)) {
+        if (!careful && touches_breakpoint(j, linear, size)) {
+            jit_leave_careful(j);
+        }
         x86_note_data_access(j->cpu, linear, size, write);
     }
     if ((linear & 4095) + size > 4096) {
@@ -715,7 +725,7 @@ static uint8_t *resolve_group(JitCpu *j, uint64_t linear, unsigned size, bool wr
     unsigned access = (write ? X86_ACCESS_WRITE : X86_ACCESS_READ) | x86_access_cpl(j->state);
 
     if ((linear & 4095) + size <= 4096 && x86_is_canonical(j->state, linear) &&
-        !(j->state->dr[7] & 0xff) && x86_translate(j->cpu, linear, access, &t, &error)) {
+        !x86_data_is_watched(j->cpu) && x86_translate(j->cpu, linear, access, &t, &error)) {
         const JitRam *r = jit_ram_find(j->jit, t.phys);
         if (r && !(write && (r->readonly || r->logged || holds_code(r, t.phys)))) {
             return fill(j, linear, size, write, false, X86_DS).host;
@@ -763,7 +773,7 @@ uint64_t jit_resolve_seg_entry(JitCpu *j, uint64_t offset, uint64_t info, uint64
 
 uint8_t *jit_span(JitCpu *j, uint64_t linear, bool write, unsigned size)
 {
-    if (UNLIKELY(j->state->dr[7] & 0xff) && x86_page_has_breakpoint(j->cpu, linear)) {
+    if (x86_data_is_watched(j->cpu) && x86_page_has_breakpoint(j->cpu, linear)) {
         return NULL;
     }
     return fill(j, linear, size, write, true, X86_DS).host;

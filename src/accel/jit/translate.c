@@ -108,6 +108,9 @@ static void decode_block(JitTranslator *t, const uint8_t *source, const uint8_t 
         }
         in->offset = (uint16_t)offset;
         classify(t, t->n);
+        if (jit_offset_has_break(t->jit, offset)) {
+            in->flags_read = X86_ARITH_FLAGS; /* the debugger looks at them */
+        }
         offset += in->i.length;
         t->n++;
         if (t->ops[t->n - 1].fn ? t->ops[t->n - 1].ends : jit_is_block_end(in)) {
@@ -129,7 +132,8 @@ static uint16_t flags_wanted_at(JitTranslator *t, int64_t offset)
     for (unsigned n = 0; n < JIT_LOOKAHEAD_INSNS && pending && at < 4096; n++) {
         bool truncated;
         JitOp op = { 0 };
-        if (!jit_decode(t->mode, t->page + at, 4096 - at, &t->look, &truncated)) {
+        if (jit_offset_has_break(t->jit, at) ||
+            !jit_decode(t->mode, t->page + at, 4096 - at, &t->look, &truncated)) {
             break;
         }
         at += t->look.i.length;
@@ -144,7 +148,8 @@ static uint16_t flags_wanted_at(JitTranslator *t, int64_t offset)
     }
     if (t->n_look < ARRAY_LEN(t->look_start)) {
         t->look_start[t->n_look] = (uint16_t)offset;
-        t->look_end[t->n_look] = (uint16_t)MIN_OF(at, 4096u);
+        /* a breakpoint at the next one would have been seen too */
+        t->look_end[t->n_look] = (uint16_t)MIN_OF(at + 1, 4096u);
         t->n_look++;
     }
     return wanted | pending;
@@ -224,6 +229,16 @@ static void op_check_fpu(JitCpu *j, const JitOp *op, uint64_t ea)
     x86_check_fpu(j->cpu, (X86FpuKind)op->kind);
 }
 
+/* A helper in front of the instruction; flags stay as they are. */
+static void emit_question(JitTranslator *t, JitInsn *in, JitOp *op)
+{
+    uint16_t out = in->live_out;
+    op->sets_rip = true; /* the instruction itself is still to come */
+    in->live_out = X86_ARITH_FLAGS;
+    jit_emit_op(t, in, op, NULL);
+    in->live_out = out;
+}
+
 static void emit_insn(JitTranslator *t, unsigned n)
 {
     JitInsn *in = &t->insns[n];
@@ -232,6 +247,10 @@ static void emit_insn(JitTranslator *t, unsigned n)
     if (t->n_map < ARRAY_LEN(t->map)) {
         t->map[t->n_map++] =
             (JitMapEntry){ .host = (uint32_t)(uintptr_t)t->hot.p, .insn = in->offset };
+    }
+    if (jit_offset_has_break(t->jit, in->offset)) {
+        JitOp op = { .fn = jit_op_breakpoint };
+        emit_question(t, in, &op);
     }
     if (in->i.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ && !(t->mode & X86_MODE_FPU_TRAP)) {
         /* movd eax, mm0: what every MMX instruction does to the x87 state, #MF included */
@@ -250,11 +269,8 @@ static void emit_insn(JitTranslator *t, unsigned n)
         return;
     }
     if (needs_fpu_check(t, in, &kind)) {
-        uint16_t out = in->live_out;
         JitOp op = { .fn = op_check_fpu, .kind = (uint8_t)kind };
-        in->live_out = X86_ARITH_FLAGS;
-        jit_emit_op(t, in, &op, NULL);
-        in->live_out = out;
+        emit_question(t, in, &op);
     }
     if (!jit_emit_inline_system(t, in) && !jit_emit_flow(t, in) && !jit_emit_special(t, in)) {
         jit_emit_generic(t, in);

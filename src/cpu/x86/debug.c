@@ -2,6 +2,7 @@
  * Debug events: breakpoints, single step. SDM volume 3 chapter 17. Compiled for general registers
  * only.
  */
+#include "cpu/debug.h"
 #include "cpu/x86/exception.h"
 #include "cpu/x86/mmu.h"
 
@@ -62,15 +63,37 @@ void x86_check_code_breakpoint(X86Cpu *cpu)
 bool x86_page_has_breakpoint(const X86Cpu *cpu, uint64_t linear)
 {
     const X86State *s = &cpu->state;
+    if (cpu->parent.watching &&
+        cpu_breakpoint_find(&cpu->parent, linear & ~UINT64_C(0xfff), 0x1000, CPU_WATCH_KINDS)) {
+        return true;
+    }
     if (LIKELY(!(s->dr[7] & 0xff))) {
         return false;
     }
     return matches(s, linear & ~UINT64_C(0xfff), 0x1000, 1u << DR7_WRITE | 1u << DR7_ACCESS) != 0;
 }
 
+/* The debugger's own watchpoints: the first that hits is the one reported. */
+static void note_watchpoint(Cpu *cpu, uint64_t linear, unsigned size, bool is_write)
+{
+    const CpuBreakpoint *b = cpu_breakpoint_find(
+        cpu, linear, size, is_write ? CPU_WATCH_KINDS_WRITE : CPU_WATCH_KINDS_READ);
+    if (b && cpu->debug_stop.reason == CPU_STOP_NONE) {
+        cpu->debug_stop.reason = CPU_STOP_WATCHPOINT;
+        cpu->debug_stop.kind = b->kind;
+        cpu->debug_stop.addr = b->addr;
+        if (cpu->kick) {
+            cpu->kick(cpu); /* no further than this instruction */
+        }
+    }
+}
+
 void x86_note_data_access(X86Cpu *cpu, uint64_t linear, unsigned size, bool is_write)
 {
     X86State *s = &cpu->state;
+    if (UNLIKELY(cpu->parent.watching)) {
+        note_watchpoint(&cpu->parent, linear, size, is_write);
+    }
     if (LIKELY(!(s->dr[7] & 0xff))) {
         return;
     }

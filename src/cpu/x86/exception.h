@@ -68,6 +68,10 @@ void x86_end_of_step(X86Cpu *cpu, bool began_with_tf);
  * breakpoint matches and RF is clear. Clears RF. */
 void x86_check_code_breakpoint(X86Cpu *cpu);
 /* Is any enabled data breakpoint in the 4 KiB page? The TLB then takes the slow way. */
+static inline bool x86_data_is_watched(const X86Cpu *cpu)
+{
+    return UNLIKELY(cpu->parent.watching || (cpu->state.dr[7] & 0xff));
+}
 bool x86_page_has_breakpoint(const X86Cpu *cpu, uint64_t linear);
 /* A data access was made: notes what it hits in state.dr6_pending. The accelerator ends the
  * instruction through x86_end_of_step() if that is not 0. */

@@ -513,6 +513,14 @@ static inline uint8_t *probe(X86Cpu *cpu, uint64_t linear, unsigned access)
     return cpu->probe ? cpu->probe(cpu, linear, access) : NULL;
 }
 
+/* Pages with data breakpoints are never at hand, so that their accesses come by here. */
+static void note_access(X86Cpu *cpu, uint64_t linear, unsigned size, unsigned access)
+{
+    if (x86_data_is_watched(cpu) && !(access & X86_ACCESS_IMPLICIT)) {
+        x86_note_data_access(cpu, linear, size, access & X86_ACCESS_WRITE);
+    }
+}
+
 void x86_linear_check(X86Cpu *cpu, uint64_t linear, unsigned len, unsigned access)
 {
     for (uint64_t done = 0; done < len;) {
@@ -533,7 +541,12 @@ uint64_t x86_linear_load(X86Cpu *cpu, uint64_t linear, unsigned size, unsigned a
         return ldn_le(bytes, sizeof(bytes));
     }
     uint8_t *host = probe(cpu, linear, access);
-    return host ? host_load(host, size) : x86_phys_load(cpu, translate(cpu, linear, access), size);
+    if (host) {
+        return host_load(host, size);
+    }
+    uint64_t phys = translate(cpu, linear, access);
+    note_access(cpu, linear, size, access);
+    return x86_phys_load(cpu, phys, size);
 }
 
 void x86_linear_store(X86Cpu *cpu, uint64_t linear, uint64_t value, unsigned size, unsigned access)
@@ -548,7 +561,9 @@ void x86_linear_store(X86Cpu *cpu, uint64_t linear, uint64_t value, unsigned siz
     if (host) {
         host_store(host, value, size);
     } else {
-        phys_store(cpu, translate(cpu, linear, access), value, size);
+        uint64_t phys = translate(cpu, linear, access);
+        note_access(cpu, linear, size, access);
+        phys_store(cpu, phys, value, size);
     }
 }
 
