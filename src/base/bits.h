@@ -15,6 +15,7 @@
 #define BIT32(n) (UINT32_C(1) << (n))
 #define BIT64(n) (UINT64_C(1) << (n))
 
+/* One argument is evaluated twice: no clocks, no reads. */
 #define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
 #define MAX_OF(a, b) ((a) > (b) ? (a) : (b))
 

@@ -165,7 +165,10 @@ int64_t clock_loop_timeout(EventLoop *loop)
         if (deadline < 0 || !clock_runs_by_itself(clock)) {
             continue;
         }
-        int64_t left = MAX(deadline - clock_now(clock), 0);
+        /* MAX() reads the clock twice: what is left by then may be less than nothing, which means
+         * for ever */
+        int64_t left = deadline - clock_now(clock);
+        left = MAX(left, 0);
         if (timeout < 0 || left < timeout) {
             timeout = left;
         }

@@ -203,7 +203,8 @@ static void draw_cluster(GString *dot, int phase, int64_t total)
 
 static char *draw(const char *failure)
 {
-    int64_t total = MAX(monotonic_ns() - recorder.origin, 1);
+    int64_t total = monotonic_ns() - recorder.origin;
+    total = MAX(total, 1);
     g_autofree char *length = milliseconds(total);
     GString *dot = g_string_new("digraph startup {\n"
                                 "  rankdir=TB;\n"

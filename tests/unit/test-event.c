@@ -225,6 +225,25 @@ static void test_timer_real(void)
     teardown();
 }
 
+/* A timer that comes due while the time to wait is worked out is run, not waited for for ever: with
+ * deadlines this near one turn in a hundred meets that moment. */
+static void test_timer_due_while_asked(void)
+{
+    setup();
+    int runs = 0;
+    Timer *t = timer_new(event_loop_main(), CLK_REALTIME, count, &runs);
+    alarm(20); /* ends a loop that sleeps */
+    for (int i = 0; i < 5000; i++) {
+        timer_set(t, clock_now(CLK_REALTIME) + i % 2500);
+        while (runs == i) {
+            event_loop_iterate(event_loop_main(), true);
+        }
+    }
+    alarm(0);
+    timer_free(t);
+    teardown();
+}
+
 static void *lock_probe(void *opaque)
 {
     machine_lock();
@@ -380,6 +399,7 @@ int main(int argc, char **argv)
     g_test_add_func("/event/timer/order", test_timer_order);
     g_test_add_func("/event/timer/again", test_timer_again);
     g_test_add_func("/event/timer/real", test_timer_real);
+    g_test_add_func("/event/timer/due-while-asked", test_timer_due_while_asked);
     g_test_add_func("/event/clock/virtual", test_virtual_clock);
     g_test_add_func("/event/lock/poll", test_lock_dropped_in_poll);
     g_test_add_func("/event/notifier", test_notifier);

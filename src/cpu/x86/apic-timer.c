@@ -130,8 +130,8 @@ uint32_t x86_apic_timer_get_count(X86Apic *apic)
     pthread_mutex_lock(&apic->timer_lock);
     uint32_t mode = mode_of(apic), initial = apic->initial_count, count = 0;
     if (initial && mode != X86_TIMER_DEADLINE) {
-        int64_t elapsed = MAX_OF(clock_now(CLK_VIRTUAL) - apic->count_start, 0);
-        uint64_t ticks = ns_to_ticks(apic, elapsed);
+        int64_t elapsed = clock_now(CLK_VIRTUAL) - apic->count_start;
+        uint64_t ticks = ns_to_ticks(apic, MAX_OF(elapsed, 0));
         if (mode == X86_TIMER_PERIODIC) {
             count = initial - (uint32_t)(ticks % initial);
         } else {
