@@ -76,7 +76,7 @@ static bool read_file(const char *path, GBytes **bytes, Error **errp)
 static bool add_fw_cfg(Machine *m, const FwCfgOptions *o, Error **errp)
 {
     MachineFwCfgFile *file;
-    GBytes *data;
+    GBytes *data = NULL;
 
     if (!o->file == !o->string) {
         error_set(errp, "fw_cfg file '%s' needs one of file= and string=", o->name);

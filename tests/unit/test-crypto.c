@@ -425,8 +425,8 @@ static void test_websocket_refusals(void)
         "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         "POST / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
         "\r\n\r\n",
-        "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
-        "Sec-WebSocket-Version: 12\r\nSec-WebSocket-Key: x\r\n\r\n",
+        ("GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+         "Sec-WebSocket-Version: 12\r\nSec-WebSocket-Key: x\r\n\r\n"),
     };
     static const struct {
         uint8_t bytes[16];

@@ -307,7 +307,7 @@ static void test_order(Fixture *f, gconstpointer data)
             virtqueue_push(f->dev->vq, e[order[i]], order[i] + 1);
         }
         for (unsigned i = 0; i < 4; i++) {
-            uint32_t id, len;
+            uint32_t id = 0, len = 0;
             unsigned want = in_order ? i : order[i];
             g_assert_true(get_used(f, 1, &id, &len));
             g_assert_cmpuint(id, ==, ids[want]);

@@ -393,10 +393,6 @@ void jit_emit_generic(JitTranslator *t, JitInsn *in)
     bool need_rex = c.w;
     if (in->mem >= 0) {
         const ZydisDecodedOperand *o = &in->o[in->mem];
-        bool high = false;
-        for (unsigned n = 0; n < u.n; n++) {
-            high |= u.r[n].high;
-        }
         Access a = { .in = in,
                      .ea = jit_ea_of(t, in, o),
                      .size = o->size / 8,

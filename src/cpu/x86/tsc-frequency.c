@@ -75,18 +75,23 @@ static uint64_t monotonic_ns(void)
     return (uint64_t)t.tv_sec * NS + (uint64_t)t.tv_nsec;
 }
 
+typedef struct BothClocks {
+    uint64_t tsc, ns;
+} BothClocks;
+
 /* Two readings close together in both clocks; the nearest of a few tries. */
-static void read_both(uint64_t *tsc, uint64_t *ns)
+static BothClocks read_both(void)
 {
     uint64_t best = UINT64_MAX;
+    BothClocks c = { 0 };
     for (unsigned i = 0; i < 16; i++) {
         uint64_t before = __rdtsc(), now = monotonic_ns(), after = __rdtsc();
         if (after - before < best) {
             best = after - before;
-            *tsc = before + best / 2;
-            *ns = now;
+            c = (BothClocks){ .tsc = before + best / 2, .ns = now };
         }
     }
+    return c;
 }
 
 /* Good to some 20 ppm. */
@@ -94,12 +99,11 @@ static void read_both(uint64_t *tsc, uint64_t *ns)
 
 static uint64_t measured(void)
 {
-    uint64_t tsc0, ns0, tsc1, ns1;
-    read_both(&tsc0, &ns0);
-    while (monotonic_ns() - ns0 < MEASURE_NS) {
+    BothClocks from = read_both();
+    while (monotonic_ns() - from.ns < MEASURE_NS) {
     }
-    read_both(&tsc1, &ns1);
-    return (uint64_t)((unsigned __int128)(tsc1 - tsc0) * NS / (ns1 - ns0));
+    BothClocks to = read_both();
+    return (uint64_t)((unsigned __int128)(to.tsc - from.tsc) * NS / (to.ns - from.ns));
 }
 
 uint64_t x86_host_tsc_hz(void)
