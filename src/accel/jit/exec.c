@@ -421,6 +421,7 @@ void jit_run(JitCpu *j)
     j = jit_this_cpu;
     cpu = j->cpu;
     j->bounced.active = false;
+    jit_forget_frames(j);
     for (;;) {
         if (cpu->state.exception_pending >= 0) {
             if (j->stop_at_exception) {

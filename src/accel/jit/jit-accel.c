@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include "accel/jit/jit-internal.h"
 #include "base/thread.h"
@@ -26,6 +29,17 @@ typedef struct JitAccel {
 static JitAccel *jit_accel(Accel *accel)
 {
     return (JitAccel *)accel;
+}
+
+/* After a raise: functions on the CPU's own stack won't return. AddressSanitizer only knows the
+ * stacks of threads, so it has to be told. */
+void jit_forget_frames(JitCpu *j)
+{
+#ifdef __SANITIZE_ADDRESS__
+    uint8_t *end = (uint8_t *)j;
+    x86_park_fpu(j->cpu);
+    ASAN_UNPOISON_MEMORY_REGION(end - JIT_STACK_BYTES, JIT_STACK_BYTES);
+#endif
 }
 
 /* --- vCPU threads --- */

@@ -387,6 +387,9 @@ uint8_t *jit_probe(X86Cpu *cpu, uint64_t linear, unsigned access);
 bool jit_may_remember(const JitCpu *j, uint64_t linear, uint64_t key);
 void jit_drop_write_tags(JitCpu *j, const uint8_t *host);
 
+/* --- jit-accel.c --- */
+void jit_forget_frames(JitCpu *j);
+
 /* --- exec.c --- */
 void jit_unpark(JitCpu *j);
 void jit_park_fpu(X86Cpu *cpu);
