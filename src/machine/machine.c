@@ -135,10 +135,6 @@ bool machine_set_memory(Machine *m, const MachineMemoryConfig *config, Error **e
         error_set(errp, "-m: 'maxmem' (%s) is less than 'size' (%s)", most, want);
         return false;
     }
-    if (config->has_max_size && max_size > size && !config->slots) {
-        error_set(errp, "-m: 'maxmem' above 'size' needs 'slots' to plug memory into");
-        return false;
-    }
     if (config->slots && max_size == size) {
         error_set(errp, "-m: 'slots' needs 'maxmem' above 'size'");
         return false;
@@ -147,6 +143,7 @@ bool machine_set_memory(Machine *m, const MachineMemoryConfig *config, Error **e
     m->ram_size = ALIGN_UP(size, 8 * KiB);
     m->max_ram_size = MAX_OF(max_size, m->ram_size);
     m->ram_slots = config->slots;
+    m->ram_size_given = config->has_size;
     return true;
 }
 
@@ -284,8 +281,8 @@ static bool machine_make_ram(Machine *m, Error **errp)
             return false;
         }
         if (m->mem_path || m->mem_prealloc) {
-            error_set(errp, "-mem-%s: machine '%s' has no memory", m->mem_path ? "path" : "prealloc",
-                      mc->name);
+            error_set(errp, "-mem-%s: machine '%s' has no memory",
+                      m->mem_path ? "path" : "prealloc", mc->name);
             return false;
         }
         return true;
@@ -313,6 +310,15 @@ static bool machine_make_ram(Machine *m, Error **errp)
     return true;
 }
 
+/* Without -m the machine has what the user's backend has. */
+static void machine_size_from_backend(Machine *m)
+{
+    if (m->memory_backend && !m->ram_size_given && m->ram_size) {
+        m->ram_size = memory_backend_cast(m->memory_backend)->size;
+        m->max_ram_size = MAX_OF(m->max_ram_size, m->ram_size);
+    }
+}
+
 bool machine_complete(Machine *m, Error **errp)
 {
     MachineClass *mc = machine_class_of(m);
@@ -322,6 +328,7 @@ bool machine_complete(Machine *m, Error **errp)
     if (!m->cpu_type) {
         m->cpu_type = g_strdup(mc->default_cpu_type);
     }
+    machine_size_from_backend(m);
     return machine_numa_complete(m, errp) && machine_make_ram(m, errp);
 }
 

@@ -116,6 +116,7 @@ struct Machine {
     /* from the typed records */
     uint64_t ram_size, max_ram_size; /* bytes */
     uint64_t ram_slots;
+    bool ram_size_given; /* by -m; else a memory-backend says */
     MachineSmp smp;
     char *mem_path;    /* -mem-path: file or folder of the default memory; NULL */
     bool mem_prealloc; /* -mem-prealloc */

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/report.h"
 #include "base/text.h"
 #include "machine/machine-internal.h"
 #include "memory/backend.h"
@@ -15,7 +16,7 @@ static bool numa_supported(Machine *m, Error **errp)
 {
     MachineClass *mc = machine_class_of(m);
     if (!mc->numa_supported) {
-        error_set(errp, "-numa: machine '%s' has no NUMA nodes", mc->name);
+        error_set(errp, "machine '%s' has no NUMA nodes", mc->name);
         return false;
     }
     return true;
@@ -36,21 +37,31 @@ static bool numa_take_cpus(Machine *m, int id, const uint64_t *cpus, size_t n, E
     for (size_t i = 0; i + 1 < n; i += 2) {
         if (cpus[i] > cpus[i + 1] || cpus[i + 1] >= m->n_slots) {
             error_set(errp,
-                      "-numa node,nodeid=%d: CPUs %" PRIu64 "-%" PRIu64 " are not among the "
+                      "node %d: CPUs %" PRIu64 "-%" PRIu64 " are not among the "
                       "%u of -smp",
                       id, cpus[i], cpus[i + 1], m->n_slots);
             return false;
         }
         for (uint64_t cpu = cpus[i]; cpu <= cpus[i + 1]; cpu++) {
             if (m->slots[cpu].node >= 0 && m->slots[cpu].node != id) {
-                error_set(errp, "-numa node,nodeid=%d: CPU %" PRIu64 " is in node %d already", id,
-                          cpu, m->slots[cpu].node);
+                error_set(errp, "node %d: CPU %" PRIu64 " is in node %d already", id, cpu,
+                          m->slots[cpu].node);
                 return false;
             }
             m->slots[cpu].node = id;
         }
     }
     return true;
+}
+
+static int numa_node_of_memdev(const Machine *m, const Object *memdev)
+{
+    for (int id = 0; id < MACHINE_MAX_NODES; id++) {
+        if (m->numa.nodes[id] && m->numa.nodes[id]->memdev == memdev) {
+            return id;
+        }
+    }
+    return -1;
 }
 
 bool machine_numa_add_node(Machine *m, const MachineNumaNodeConfig *config, Error **errp)
@@ -60,23 +71,28 @@ bool machine_numa_add_node(Machine *m, const MachineNumaNodeConfig *config, Erro
     }
     int id = config->has_nodeid ? (int)MIN_OF(config->nodeid, MACHINE_MAX_NODES) : numa_free_id(m);
     if (id < 0 || id >= MACHINE_MAX_NODES) {
-        error_set(errp, "-numa: at most %d nodes, numbered from 0", MACHINE_MAX_NODES);
+        error_set(errp, "at most %d nodes, numbered from 0", MACHINE_MAX_NODES);
         return false;
     }
     if (m->numa.nodes[id]) {
-        error_set(errp, "-numa: Duplicate NUMA nodeid: %d", id);
+        error_set(errp, "Duplicate NUMA nodeid: %d", id);
         return false;
     }
     if (config->has_mem && config->memdev) {
-        error_set(errp, "-numa node,nodeid=%d: 'mem' and 'memdev' exclude each other", id);
+        error_set(errp, "node %d: 'mem' and 'memdev' exclude each other", id);
         return false;
     }
     Object *memdev = NULL;
     if (config->memdev) {
         memdev = user_creatable_find(config->memdev, TYPE_MEMORY_BACKEND);
         if (!memdev) {
-            error_set(errp, "-numa node,nodeid=%d: memory backend '%s' not found", id,
-                      config->memdev);
+            error_set(errp, "node %d: memory backend '%s' not found", id, config->memdev);
+            return false;
+        }
+        int other = numa_node_of_memdev(m, memdev);
+        if (other >= 0) {
+            error_set(errp, "node %d: memory backend '%s' is the memory of node %d already", id,
+                      config->memdev, other);
             return false;
         }
     }
@@ -103,7 +119,7 @@ static MachineNumaNode *numa_node(Machine *m, uint64_t id, Error **errp)
 {
     MachineNumaNode *node = id < MACHINE_MAX_NODES ? m->numa.nodes[id] : NULL;
     if (!node) {
-        error_set(errp, "-numa: there is no node %" PRIu64 "; '-numa node' comes first", id);
+        error_set(errp, "there is no node %" PRIu64 "; '-numa node' comes first", id);
     }
     return node;
 }
@@ -117,9 +133,9 @@ bool machine_numa_add_distance(Machine *m, uint64_t src, uint64_t dst, uint64_t 
     if (val < NUMA_DISTANCE_LOCAL || val > UINT8_MAX ||
         (src == dst && val != NUMA_DISTANCE_LOCAL)) {
         error_set(errp,
-                  "-numa dist,src=%" PRIu64 ",dst=%" PRIu64 ": distance %" PRIu64 " is not "
+                  "distance %" PRIu64 " from node %" PRIu64 " to %" PRIu64 " is not "
                   "possible: a node is %d from itself, others are %d to 255 away",
-                  src, dst, val, NUMA_DISTANCE_LOCAL, NUMA_DISTANCE_LOCAL);
+                  val, src, dst, NUMA_DISTANCE_LOCAL, NUMA_DISTANCE_LOCAL);
         return false;
     }
     node->distance[dst] = val;
@@ -143,13 +159,13 @@ bool machine_numa_add_cpu(Machine *m, const MachineNumaCpuConfig *c, Error **err
         }
         found = true;
         if (slot->node >= 0 && slot->node != (int)c->node_id) {
-            error_set(errp, "-numa cpu: CPU %u is in node %d already", i, slot->node);
+            error_set(errp, "CPU %u is in node %d already", i, slot->node);
             return false;
         }
         slot->node = c->node_id;
     }
     if (!found) {
-        error_set(errp, "-numa cpu,node-id=%" PRIu64 ": no CPU has these ids", c->node_id);
+        error_set(errp, "no CPU has these ids");
     }
     return found;
 }
@@ -217,6 +233,24 @@ static bool numa_complete_distances(Machine *m, Error **errp)
     return true;
 }
 
+/* CPUs that nobody placed go by socket. Having placed only some is hardly meant. */
+static void numa_place_cpus(Machine *m)
+{
+    unsigned open = 0, first = 0;
+    for (unsigned i = m->n_slots; i--;) {
+        if (m->slots[i].node < 0) {
+            m->slots[i].node = m->slots[i].socket_id % m->numa.count;
+            first = i;
+            open++;
+        }
+    }
+    if (open && open < m->n_slots) {
+        report_warning("-numa: %u of %u CPUs, maxcpus included, are in no node; the first, CPU %u, "
+                       "is put into node %d",
+                       open, m->n_slots, first, m->slots[first].node);
+    }
+}
+
 bool machine_numa_complete(Machine *m, Error **errp)
 {
     if (!m->numa.count) {
@@ -228,11 +262,7 @@ bool machine_numa_complete(Machine *m, Error **errp)
             return false;
         }
     }
-    for (unsigned i = 0; i < m->n_slots; i++) {
-        if (m->slots[i].node < 0) {
-            m->slots[i].node = m->slots[i].socket_id % m->numa.count;
-        }
-    }
+    numa_place_cpus(m);
     return numa_share_memory(m, errp) && numa_complete_distances(m, errp);
 }
 

@@ -46,7 +46,8 @@ static bool smp_check_given(const MachineSmpConfig *c, const MachineClass *mc, E
     return true;
 }
 
-/* What was left out follows from what was given: cores first, then sockets, then threads. */
+/* What was left out follows from what was given: cores first, then sockets, then threads. All
+ * places are taken at the start unless maxcpus says that there are more. */
 static void smp_fill(const MachineSmpConfig *c, MachineSmp *smp)
 {
     uint64_t all = c->has_maxcpus ? c->maxcpus : c->cpus;
@@ -70,21 +71,22 @@ static void smp_fill(const MachineSmpConfig *c, MachineSmp *smp)
         smp->threads = all / ((uint64_t)smp->sockets * smp->dies * smp->clusters * smp->cores);
     }
     uint64_t product = smp_product(smp);
-    smp->max_cpus = c->has_maxcpus ? c->maxcpus : MIN_OF(product, UINT32_MAX);
+    smp->max_cpus = all ? all : MIN_OF(product, UINT32_MAX);
     smp->cpus = c->has_cpus ? c->cpus : smp->max_cpus;
 }
 
 static bool smp_check(const MachineSmp *smp, const MachineClass *mc, Error **errp)
 {
-    if (smp_product(smp) != smp->max_cpus) {
-        error_set(errp,
-                  "-smp: sockets (%u) * dies (%u) * cores (%u) * threads (%u) is not maxcpus "
-                  "(%u)",
-                  smp->sockets, smp->dies, smp->cores, smp->threads, smp->max_cpus);
-        return false;
-    }
     if (smp->cpus > smp->max_cpus) {
         error_set(errp, "-smp: cpus (%u) is more than maxcpus (%u)", smp->cpus, smp->max_cpus);
+        return false;
+    }
+    if (smp_product(smp) != smp->max_cpus) {
+        error_set(errp,
+                  "-smp: %u CPUs can't be arranged so: sockets (%u) * dies (%u) * cores (%u) * "
+                  "threads (%u) is %" PRIu64,
+                  smp->max_cpus, smp->sockets, smp->dies, smp->cores, smp->threads,
+                  smp_product(smp));
         return false;
     }
     if (smp->max_cpus > MAX_OF(mc->max_cpus, 1u)) {

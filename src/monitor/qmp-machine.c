@@ -150,12 +150,12 @@ bool qmp_query_cpus_fast(CpuInfoFastList *ret, Error **errp)
 bool qmp_query_hotpluggable_cpus(HotpluggableCPUList *ret, Error **errp)
 {
     Machine *m = machine_current();
-    if (!m || !machine_class_of(m)->hotpluggable_cpus) {
-        error_set(errp, "machine does not support hot-plugging CPUs");
+    unsigned count = 0;
+    const MachineCpuSlot *slots = m ? machine_cpu_slots(m, &count) : NULL;
+    if (!count) {
+        error_set(errp, "The machine has no places for CPUs");
         return false;
     }
-    unsigned count;
-    const MachineCpuSlot *slots = machine_cpu_slots(m, &count);
     ret->items = g_new0(HotpluggableCPU, count);
     for (unsigned i = 0; i < count; i++) {
         HotpluggableCPU *info = &ret->items[ret->len++];
