@@ -88,6 +88,10 @@ static bool parse_pass(Config *config, int argc, char *const *argv, bool first, 
             !config_read_file(config, word.text, errp)) {
             return false;
         }
+        if (!first && word.option == &option_set && !config_set(config, word.text, errp)) {
+            error_prepend(errp, "%s %s: ", word.name, word.text);
+            return false;
+        }
     }
     return true;
 }

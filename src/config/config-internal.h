@@ -18,6 +18,9 @@ struct Config {
     GPtrArray *help;  /* ConfigHelp */
 };
 
+/* Change an option that is there: "GROUP.ID.KEY=VALUE". */
+MUST_CHECK bool config_set(Config *config, const char *text, Error **errp);
+
 /* Whether the argument is written in the option grammar. */
 bool option_is_keyed(const OptionInfo *option);
 const OptionHooks *option_hooks_find(const OptionInfo *option); /* NULL: none */

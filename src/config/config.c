@@ -260,6 +260,85 @@ bool config_add(Config *config, const OptionInfo *option, json_t *json, ValueMod
     return false;
 }
 
+/* The item whose id stands at the beginning of text, with '.' behind it; ids may have dots, so the
+ * longest one. */
+static ConfigItem *find_by_id(const Config *config, const OptionInfo *option, const char *text)
+{
+    ConfigItem *found = NULL;
+    size_t longest = 0;
+
+    for (guint i = 0; i < config->items->len; i++) {
+        ConfigItem *item = config->items->pdata[i];
+        const char *id = json_string_value(json_object_get(item->json, "id"));
+        size_t len = id ? strlen(id) : 0;
+        if (item->option == option && len > longest && g_str_has_prefix(text, id) &&
+            text[len] == '.') {
+            found = item;
+            longest = len;
+        }
+    }
+    return found;
+}
+
+static bool set_key(ConfigItem *item, const char *key, const char *value, Error **errp)
+{
+    if (item->mode != VALUE_MODE_TEXT) {
+        error_set(errp, "-%s was given as JSON, which can't be changed", item->option->name);
+        return false;
+    }
+    json_t *json = json_deep_copy(item->json);
+    json_object_del(json, key);
+    if (!keyval_add(json, key, value, item->option->value->type, errp)) {
+        json_decref(json);
+        return false;
+    }
+    void *typed = NULL;
+    json = keyval_finish(json, errp);
+    if (json) {
+        typed = parse_value(item->option, json, item->mode, errp);
+    }
+    if (!typed) {
+        json_decref(json);
+        return false;
+    }
+    value_free(item->option->value->type, item->value);
+    json_decref(item->json);
+    item->value = typed;
+    item->json = json;
+    return true;
+}
+
+bool config_set(Config *config, const char *text, Error **errp)
+{
+    const char *dot = strchr(text, '.');
+    const char *equals = strchr(text, '=');
+
+    if (!dot || !equals || equals < dot) {
+        error_set(errp, "expected GROUP.ID.KEY=VALUE");
+        return false;
+    }
+    g_autofree char *group = g_strndup(text, (gsize)(dot - text));
+    const OptionInfo *option = option_find_group(group);
+    if (!option || !option_is_keyed(option)) {
+        error_set(errp, "there is no option group '%s' with ids", group);
+        return false;
+    }
+    ConfigItem *item = find_by_id(config, option, dot + 1);
+    const char *id = item ? json_string_value(json_object_get(item->json, "id")) : NULL;
+    const char *key = item ? dot + 1 + strlen(id) + 1 : NULL;
+    if (!item || key >= equals) {
+        error_set(errp, "there is no -%s before this with the id in '%.*s'", option->name,
+                  (int)(equals - dot - 1), dot + 1);
+        return false;
+    }
+    if (g_str_has_prefix(key, "id=")) {
+        error_set(errp, "an id can't be changed");
+        return false;
+    }
+    g_autofree char *name = g_strndup(key, (gsize)(equals - key));
+    return set_key(item, name, equals + 1, errp);
+}
+
 void config_remove(Config *config, const OptionInfo *option)
 {
     for (guint i = config->items->len; i--;) {
@@ -288,6 +367,14 @@ static json_t *load_json(const char *text, Error **errp)
     return json;
 }
 
+/* "help", or "something,help" */
+static bool asks_for_help(const char *text)
+{
+    const char *comma = strrchr(text, ',');
+
+    return text_is_help(comma ? comma + 1 : text);
+}
+
 /* The argument as JSON; NULL with an error. */
 static json_t *parse_argument(const OptionInfo *option, const char *text, ValueMode *mode,
                               bool *help, Error **errp)
@@ -297,7 +384,7 @@ static json_t *parse_argument(const OptionInfo *option, const char *text, ValueM
 
     *mode = VALUE_MODE_TEXT;
     if (!option_is_keyed(option)) {
-        *help = text_is_help(text) && (option->flags & OPTION_HELPS);
+        *help = (option->flags & OPTION_HELPS) && asks_for_help(text);
         json_t *json = json_string(text);
         if (!json) {
             error_set(errp, "the argument is not UTF-8");

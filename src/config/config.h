@@ -98,8 +98,8 @@ MUST_CHECK bool config_write_file(const Config *config, const char *path, Error 
 typedef struct OptionHooks {
     const OptionInfo *option;
     /* Print help for what was asked (-device help, -device T,help). given: the other keys. NULL:
-     * the members of the record. */
-    void (*help)(json_t *given, FILE *out);
+     * the members of the record. False: what was asked for isn't there, which has been reported. */
+    bool (*help)(json_t *given, FILE *out);
     /* Text that isn't in the option grammar into its JSON (-global a.b=c); NULL with an error. */
     json_t *(*parse)(const char *text, Error **errp);
     struct OptionHooks *next; /* private to the registry */
@@ -121,8 +121,8 @@ MUST_CHECK bool config_validate(Config *config, Error **errp);
 
 /* --- Help --- */
 
-/* If help was asked for anywhere, print it and return true. */
-bool config_print_help(const Config *config, FILE *out);
+/* If help was asked for anywhere, print it and return true. *ok: all of it was there. */
+bool config_print_help(const Config *config, FILE *out, bool *ok);
 /* All options (-help). */
 void config_print_options(FILE *out);
 /* "  key=<type>    - help (default: x)": one line of such help, for hooks. */

@@ -120,13 +120,14 @@ static void print_option_help(const ConfigHelp *help, FILE *out)
     print_fields(type->record.fields, out);
 }
 
-bool config_print_help(const Config *config, FILE *out)
+bool config_print_help(const Config *config, FILE *out, bool *ok)
 {
+    *ok = true;
     for (guint i = 0; i < config->help->len; i++) {
         const ConfigHelp *help = config->help->pdata[i];
         const OptionHooks *hooks = option_hooks_find(help->option);
         if (hooks && hooks->help) {
-            hooks->help(help->given, out);
+            *ok = hooks->help(help->given, out) && *ok;
         } else {
             print_option_help(help, out);
         }

@@ -284,6 +284,16 @@ static bool add_item(json_t *tree, const char *item, bool first, const ValueType
     return keyval_add(tree, key, equals + 1, type, errp);
 }
 
+/* "help", or "driver=help" where "driver" is the implied member */
+static bool asks_for_help(const char *item, const ValueType *type)
+{
+    const char *implied = implied_member(type);
+    const char *equals = implied ? strchr(item, '=') : NULL;
+
+    return text_is_help(item) || (equals && strlen(implied) == (size_t)(equals - item) &&
+                                  g_str_has_prefix(item, implied) && text_is_help(equals + 1));
+}
+
 json_t *keyval_parse(const char *text, const ValueType *type, bool *help, Error **errp)
 {
     json_t *tree = json_object();
@@ -292,7 +302,7 @@ json_t *keyval_parse(const char *text, const ValueType *type, bool *help, Error 
 
     while (*at) {
         g_autofree char *item = next_item(&at);
-        if (text_is_help(item)) {
+        if (asks_for_help(item, type)) {
             *help = true;
         } else if (!add_item(tree, item, first, type, errp)) {
             json_decref(tree);
@@ -349,7 +359,7 @@ static bool flatten(json_t *node, const char *path, KeyvalVisitor *visit, void *
         g_autofree char *number = json_dumps(node, JSON_ENCODE_ANY);
         return visit(path, number, opaque, errp);
     }
-    error_set(errp, "Parameter '%s' is empty, which only JSON can say", path);
+    error_set(errp, "Parameter '%s' is empty, which only JSON can say", path ? path : "");
     return false;
 }
 

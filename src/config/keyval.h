@@ -6,7 +6,7 @@
  *   a=x,,y            a comma in a value is doubled: {"a": "x,y"}
  *   x,a=1             a first item without key belongs to the type's implied member
  *   flag / noflag     a known key without value is flag=on / flag=off
- *   help, ?           anywhere: help is asked for
+ *   help, ?           anywhere, or as the implied member's value: help is asked for
  *
  * The type, which may be NULL, is only asked for names: the implied member, the known keys, and
  * which of them are lists and may therefore be repeated.

@@ -15,12 +15,13 @@
 
 /* --- -d help, -module help --- */
 
-static void print_log_items(json_t *given, FILE *out)
+static bool print_log_items(json_t *given, FILE *out)
 {
     fprintf(out, "Log items (comma separated):\n");
     for (const LogItemInfo *item = log_items; item->name; item++) {
         fprintf(out, "%-15s %s\n", item->name, item->help);
     }
+    return true;
 }
 
 static void print_module(ModuleKind kind, const char *name, void *opaque)
@@ -28,9 +29,10 @@ static void print_module(ModuleKind kind, const char *name, void *opaque)
     fprintf(opaque, "%-10s %s\n", module_kind_name(kind), name);
 }
 
-static void print_modules(json_t *given, FILE *out)
+static bool print_modules(json_t *given, FILE *out)
 {
     module_foreach(print_module, out);
+    return true;
 }
 
 /* --- -global TYPE.PROPERTY=VALUE --- */

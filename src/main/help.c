@@ -5,7 +5,9 @@
 #include "accel/accel.h"
 #include "base/module.h"
 #include "base/report.h"
+#include "base/text.h"
 #include "config/config.h"
+#include "cpu/x86/cpu.h"
 #include "machine/machine.h"
 #include "object/property.h"
 #include "object/user-creatable.h"
@@ -29,7 +31,13 @@ static void help_class(ObjectClass *klass, GString *out)
     class_foreach_property(klass, help_row, out);
 }
 
-static void help_device(json_t *given, FILE *file)
+static bool help_fail(Error *err)
+{
+    error_report_and_free(err);
+    return false;
+}
+
+static bool help_device(json_t *given, FILE *file)
 {
     g_autoptr(GString) out = g_string_new(NULL);
     const char *driver = help_given(given, "driver");
@@ -37,9 +45,10 @@ static void help_device(json_t *given, FILE *file)
     if (!driver) {
         device_print_list(out);
     } else if (!device_print_help(driver, out, &err)) {
-        error_report_and_free(err);
+        return help_fail(err);
     }
     fputs(out->str, file);
+    return true;
 }
 
 static void help_object_row(ObjectClass *klass, void *opaque)
@@ -47,7 +56,7 @@ static void help_object_row(ObjectClass *klass, void *opaque)
     g_string_append_printf(opaque, "  %s\n", class_name(klass));
 }
 
-static void help_object(json_t *given, FILE *file)
+static bool help_object(json_t *given, FILE *file)
 {
     g_autoptr(GString) out = g_string_new(NULL);
     const char *type = help_given(given, "qom-type");
@@ -60,13 +69,15 @@ static void help_object(json_t *given, FILE *file)
         report_error(near ? "'%s' is not a valid object type; did you mean '%s'?"
                           : "'%s' is not a valid object type",
                      type, near);
+        return false;
     } else {
         help_class(klass, out);
     }
     fputs(out->str, file);
+    return true;
 }
 
-static void help_machine(json_t *given, FILE *file)
+static bool help_machine(json_t *given, FILE *file)
 {
     g_autoptr(GString) out = g_string_new(NULL);
     const char *type = help_given(given, "type");
@@ -75,14 +86,15 @@ static void help_machine(json_t *given, FILE *file)
     if (!type) {
         machine_print_list(out);
     } else if (!mc) {
-        error_report_and_free(err);
+        return help_fail(err);
     } else {
         help_class(&mc->parent, out);
     }
     fputs(out->str, file);
+    return true;
 }
 
-static void help_accel(json_t *given, FILE *file)
+static bool help_accel(json_t *given, FILE *file)
 {
     g_autoptr(GString) out = g_string_new(NULL);
     const char *name = help_given(given, "accel");
@@ -91,10 +103,32 @@ static void help_accel(json_t *given, FILE *file)
         accel_print_list(out);
     } else if (!type) {
         report_error("invalid accelerator %s", name);
+        return false;
     } else {
         help_class(class_by_name(type), out);
     }
     fputs(out->str, file);
+    return true;
+}
+
+/* "help", or "MODEL,feature=on,help" */
+static bool help_cpu(json_t *given, FILE *file)
+{
+    g_autoptr(GString) out = g_string_new(NULL);
+    const char *text = json_string_value(given);
+    g_autofree char *model = g_strndup(text, strcspn(text, ","));
+    g_autofree char *type = g_strconcat(model, X86_CPU_TYPE_SUFFIX, NULL);
+    ObjectClass *klass = class_by_name(type);
+    if (text_is_help(text)) {
+        x86_cpu_print_models(out);
+    } else if (!klass) {
+        report_error("unknown CPU model '%s'; -cpu help lists them", model);
+        return false;
+    } else {
+        help_class(klass, out);
+    }
+    fputs(out->str, file);
+    return true;
 }
 
 static void help_register(void)
@@ -104,6 +138,7 @@ static void help_register(void)
         { .option = &option_object, .help = help_object },
         { .option = &option_machine, .help = help_machine },
         { .option = &option_accel, .help = help_accel },
+        { .option = &option_cpu, .help = help_cpu },
     };
     for (size_t i = 0; i < ARRAY_LEN(hooks); i++) {
         option_hooks_append(&hooks[i]);

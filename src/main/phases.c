@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -110,7 +111,9 @@ static PhaseResult validate(StartUp *s, Error **errp)
     if (!config_validate(s->config, errp)) {
         return PHASE_FAILED;
     }
-    if (config_print_help(s->config, stdout)) {
+    bool ok;
+    if (config_print_help(s->config, stdout, &ok)) {
+        s->status = ok ? EXIT_SUCCESS : EXIT_FAILURE;
         return PHASE_END;
     }
     apply_message_options(s->config);

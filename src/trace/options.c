@@ -15,9 +15,10 @@ bool trace_configure(const TraceOptions *options, Error **errp)
     return !options->file || trace_file_open(options->file, errp);
 }
 
-static void help_events(json_t *given, FILE *file)
+static bool help_events(json_t *given, FILE *file)
 {
     trace_print_names(file);
+    return true;
 }
 
 static void register_help(void)

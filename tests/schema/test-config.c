@@ -166,7 +166,7 @@ static char *help_of(const char *line)
     size_t len;
     FILE *out = open_memstream(&text, &len);
 
-    bool asked = config_print_help(c, out);
+    bool asked = config_print_help(c, out, &(bool){ false });
     fclose(out);
     config_free(c);
     if (!asked) {

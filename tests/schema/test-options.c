@@ -230,7 +230,7 @@ static char *help_of(const char *line)
     size_t len;
     FILE *out = open_memstream(&text, &len);
 
-    g_assert_true(config_print_help(c, out));
+    g_assert_true(config_print_help(c, out, &(bool){ false }));
     fclose(out);
     config_free(c);
     return text;

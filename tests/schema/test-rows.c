@@ -424,7 +424,7 @@ static void check_help(const OptionInfo *option)
     }
     Config *config = parse_argv(argv, &error_abort);
     FILE *out = open_memstream(&text, &len);
-    g_assert_true(config_print_help(config, out));
+    g_assert_true(config_print_help(config, out, &(bool){ false }));
     fclose(out);
     g_assert_cmpint(len, >, 0);
     free(text);

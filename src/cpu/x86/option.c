@@ -97,7 +97,7 @@ void x86_cpu_print_models(GString *out)
         X86ModelValues v;
         char buffer[64];
         x86_model_values(sorted[i], &v, buffer);
-        g_string_append_printf(out, "  %-26s %s\n", sorted[i]->name, v.model_id);
+        g_string_append_printf(out, "x86 %-26s %s\n", sorted[i]->name, v.model_id);
     }
     g_free(sorted);
 
