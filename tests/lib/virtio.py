@@ -15,11 +15,11 @@ BAR4 = 0xE1000000
 class Pci:
     """Configuration mechanism #1."""
 
-    def __init__(self, qtest, slot):
-        self.qtest, self.slot = qtest, slot
+    def __init__(self, qtest, slot, bus=0):
+        self.qtest, self.address = qtest, bus << 16 | slot << 11
 
     def _select(self, reg):
-        self.qtest.outl(0xCF8, 0x80000000 | self.slot << 11 | reg & 0xFC)
+        self.qtest.outl(0xCF8, 0x80000000 | self.address | reg & 0xFC)
 
     def read32(self, reg):
         self._select(reg)
@@ -32,6 +32,13 @@ class Pci:
     def read(self, reg, size):
         value = self.read32(reg) >> (8 * (reg & 3))
         return value & (1 << 8 * size) - 1
+
+    def find(self, capability):
+        """Where it lies, or 0."""
+        at = self.read(0x34, 1)
+        while at and self.read(at, 1) != capability:
+            at = self.read(at + 1, 1)
+        return at
 
 
 class Queue:
@@ -106,11 +113,11 @@ class Queue:
 
 
 class Device:
-    """A device in a slot of the root bus: mapped, reset, negotiated up to FEATURES_OK."""
+    """A device in a slot of a bus: mapped, reset, negotiated up to FEATURES_OK."""
 
-    def __init__(self, qtest, slot, features=0, packed=False):
+    def __init__(self, qtest, slot, features=0, packed=False, bus=0):
         self.qtest, self.packed = qtest, packed
-        pci = Pci(qtest, slot)
+        pci = Pci(qtest, slot, bus)
         assert pci.read(0, 2) == 0x1AF4, "no virtio device in slot %u" % slot
         pci.write32(0x20, BAR4)
         pci.write32(0x24, 0)
@@ -128,7 +135,11 @@ class Device:
                 elif kind == 4:
                     self.config = where
             at = pci.read(at + 1, 1)
-        for status in (0, 1, 3):
+        self.common_w(20, 0, 1)
+        end = time.monotonic() + rhea.PATIENCE
+        while self.status():  # 2.4.2: then the reset is over
+            assert time.monotonic() < end, "the reset does not end"
+        for status in (1, 3):
             self.common_w(20, status, 1)
         features |= 1 << VERSION_1 | (1 << RING_PACKED if packed else 0)
         for half in (0, 1):
