@@ -46,6 +46,13 @@ typedef enum CpuStopReason {
     CPU_STOP_WATCHPOINT,
 } CpuStopReason;
 
+typedef enum CpuDump {
+    CPU_DUMP_REGISTERS, /* info registers */
+    CPU_DUMP_TLB,       /* info tlb */
+    CPU_DUMP_MEM,       /* info mem */
+    CPU_DUMP_LAPIC,     /* info lapic */
+} CpuDump;
+
 /* A function for a vCPU's thread. */
 typedef struct CpuWork {
     void (*fn)(Cpu *cpu, void *opaque);
@@ -117,7 +124,8 @@ typedef struct CpuClass {
     bool (*has_work)(Cpu *cpu);
     /* Virtual to physical with the CPU's present mode, for the debugger; false if not mapped. */
     bool (*debug_translate)(Cpu *cpu, uint64_t addr, hwaddr *phys);
-    void (*dump)(Cpu *cpu, GString *out); /* info registers */
+    /* What people may ask about it; false if it has no such thing. State is current. */
+    bool (*dump)(Cpu *cpu, CpuDump what, GString *out);
     /* The arch id: APIC id */
     uint64_t (*arch_id)(Cpu *cpu);
 } CpuClass;

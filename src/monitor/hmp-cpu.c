@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "cpu/cpu.h"
+#include "cpu/debug.h"
 #include "memory/memory.h"
 #include "monitor/hmp-cpu.h"
 #include "monitor/monitor-internal.h"
@@ -34,27 +34,80 @@ bool hmp_cpu(HmpCall *call, Error **errp)
     return true;
 }
 
-static void print_registers(Cpu *cpu, GString *out)
+typedef struct Dump {
+    CpuDump what;
+    GString *out;
+    bool done;
+} Dump;
+
+/* The vCPU's thread, or while it stands: its registers are where they can be read. */
+static void dump_on_cpu(Cpu *cpu, void *opaque)
 {
-    g_string_append_printf(out, "\nCPU#%d\n", cpu->index);
-    cpu_class_of(cpu)->dump(cpu, out);
+    Dump *d = opaque;
+    cpu_synchronize_state(cpu);
+    d->done = cpu_class_of(cpu)->dump(cpu, d->what, d->out);
+}
+
+static bool print_dump(HmpCall *call, Cpu *cpu, CpuDump what, const char *missing, Error **errp)
+{
+    Dump d = { what, call->out, false };
+    if (!cpu) {
+        return false;
+    }
+    cpu_run_on_wait(cpu, dump_on_cpu, &d);
+    if (!d.done) {
+        error_set(errp, "CPU #%d has no %s", cpu->index, missing);
+    }
+    return d.done;
+}
+
+static bool print_registers(HmpCall *call, Cpu *cpu, Error **errp)
+{
+    g_string_append_printf(call->out, "\nCPU#%d\n", cpu->index);
+    return print_dump(call, cpu, CPU_DUMP_REGISTERS, "registers", errp);
 }
 
 bool hmp_info_registers(HmpCall *call, Error **errp)
 {
     Cpu *cpu;
-    if (hmp_flag(call, "all")) {
+    if (!hmp_flag(call, "all")) {
+        cpu = selected_cpu(call, errp);
+        return cpu && print_registers(call, cpu, errp);
+    }
+    CPU_FOREACH(cpu)
+    {
+        if (!print_registers(call, cpu, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool hmp_info_tlb(HmpCall *call, Error **errp)
+{
+    return print_dump(call, selected_cpu(call, errp), CPU_DUMP_TLB, "page tables", errp);
+}
+
+bool hmp_info_mem(HmpCall *call, Error **errp)
+{
+    return print_dump(call, selected_cpu(call, errp), CPU_DUMP_MEM, "page tables", errp);
+}
+
+bool hmp_info_lapic(HmpCall *call, Error **errp)
+{
+    if (json_object_get(call->args, "apic-id")) {
+        int64_t id = hmp_int(call, "apic-id", 0);
+        Cpu *cpu;
         CPU_FOREACH(cpu)
         {
-            print_registers(cpu, call->out);
+            if ((int64_t)cpu_class_of(cpu)->arch_id(cpu) == id) {
+                return print_dump(call, cpu, CPU_DUMP_LAPIC, "local APIC", errp);
+            }
         }
-        return true;
+        error_set(errp, "no CPU has the APIC id %" G_GINT64_FORMAT, id);
+        return false;
     }
-    cpu = selected_cpu(call, errp);
-    if (cpu) {
-        print_registers(cpu, call->out);
-    }
-    return cpu != NULL;
+    return print_dump(call, selected_cpu(call, errp), CPU_DUMP_LAPIC, "local APIC", errp);
 }
 
 /* "/16xb": count, format (x d u o c), unit (b h w g). */

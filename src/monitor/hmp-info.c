@@ -48,6 +48,12 @@ static void print_name(HmpCall *call, json_t *ret)
     }
 }
 
+/* The answer of commands that are for people only. */
+static void print_text(HmpCall *call, json_t *ret)
+{
+    g_string_append(call->out, text_of(ret, "human-readable-text"));
+}
+
 static void print_uuid(HmpCall *call, json_t *ret)
 {
     g_string_append_printf(call->out, "%s\n", text_of(ret, "UUID"));
@@ -289,6 +295,9 @@ const HmpCommand hmp_info_commands[] = {
     { "cpus", NULL, NULL, "virtual CPUs", .qmp = "query-cpus-fast", .print = print_cpus },
     { "registers", "all:-a", "[-a]", "registers of the CPU, or of all of them",
       .run = hmp_info_registers },
+    { "tlb", NULL, NULL, "what the page tables map, page by page", .run = hmp_info_tlb },
+    { "mem", NULL, NULL, "what the page tables map, as ranges", .run = hmp_info_mem },
+    { "lapic", "apic-id?:i", "[apic-id]", "the local APIC", .run = hmp_info_lapic },
     { "hotpluggable-cpus", NULL, NULL, "CPUs that can be plugged in",
       .qmp = "query-hotpluggable-cpus" },
     { "chardev", NULL, NULL, "character devices", .qmp = "query-chardev", .print = print_chardevs },
@@ -315,7 +324,7 @@ const HmpCommand hmp_info_commands[] = {
       .qmp = "query-migrate-parameters" },
     { "numa", NULL, NULL, "NUMA nodes", .qmp = "x-query-numa" },
     { "irq", NULL, NULL, "interrupt counts", .qmp = "x-query-irq" },
-    { "jit", NULL, NULL, "the translator", .qmp = "x-query-jit" },
+    { "jit", NULL, NULL, "the translator", .qmp = "x-query-jit", .print = print_text },
     { "vnc", NULL, NULL, "VNC server", .qmp = "query-vnc" },
     { "spice", NULL, NULL, "SPICE server", .qmp = "query-spice" },
     { "mice", NULL, NULL, "pointing devices", .qmp = "query-mice" },

@@ -372,7 +372,7 @@ static void test_dump(void)
     start();
     made = make("max", NULL, &error_abort);
     GString *text = g_string_new(NULL);
-    cpu_class_of(made)->dump(&made->parent, text);
+    g_assert_true(cpu_class_of(made)->dump(&made->parent, CPU_DUMP_REGISTERS, text));
     g_assert_nonnull(strstr(text->str, "EIP=0000fff0 EFL=00000002 [-------] CPL=0"));
     g_assert_nonnull(strstr(text->str, "CS =f000 ffff0000 0000ffff 00009b00"));
     g_assert_nonnull(strstr(text->str, "CR0=60000010 CR2=00000000 CR3=00000000 CR4=00000000"));

@@ -90,6 +90,7 @@ NORETURN void jit_raise_hook(X86Cpu *cpu)
 /* Run the instruction at state.rip again, alone. */
 NORETURN void jit_leave_careful(JitCpu *j)
 {
+    j->counters.exits_careful++;
     j->careful_next = true;
     __builtin_longjmp(j->loop_env, 1);
 }
@@ -150,6 +151,7 @@ static void take_kick(JitCpu *j)
         __atomic_store_n(&j->poll, POLL_NOWHERE, __ATOMIC_SEQ_CST);
     }
     if (__atomic_exchange_n(&j->ram_gone, false, __ATOMIC_SEQ_CST)) {
+        j->counters.flush_map++;
         jit_tlb_flush_everything(j);
         x86_mmu_forget(j->cpu);
     }
@@ -366,6 +368,7 @@ static void run_block(JitCpu *j)
     j->careful_next = false;
     JitBlock *b = look_up(j, linear, variant);
     if (!b) {
+        j->counters.exits_translate++;
         b = make_block(j, linear, variant);
     }
     if (j->key_mode != s->mode || j->jump_key == JIT_KEY_POISON) {
@@ -385,6 +388,7 @@ static bool service(JitCpu *j)
     X86Cpu *cpu = j->cpu;
     uint32_t r = __atomic_load_n(&cpu->parent.requests, __ATOMIC_SEQ_CST);
     if (r & (CPU_REQUEST_EXIT | CPU_REQUEST_DEBUG)) {
+        j->counters.exits_outside++;
         return false;
     }
     if (UNLIKELY(cpu->parent.single_step_no_irq) &&
@@ -395,10 +399,15 @@ static bool service(JitCpu *j)
         if (j->state->interrupt_shadow) {
             j->careful_next = true; /* exactly one instruction before the next look */
         } else {
+            j->counters.exits_request++;
             x86_service_requests(cpu);
         }
     }
-    return !__atomic_load_n(&cpu->parent.halted, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&cpu->parent.halted, __ATOMIC_SEQ_CST)) {
+        j->counters.exits_halt++;
+        return false;
+    }
+    return true;
 }
 
 /* An instruction, or the way into an exception's handler, is over. */

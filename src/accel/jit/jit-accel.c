@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 #include <unistd.h>
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -16,6 +17,7 @@
 #include "event/lock.h"
 #include "object/property.h"
 #include "object/runstate.h"
+#include "schema/jit.h"
 
 #define TYPE_JIT_ACCEL "jit-accel"
 #define TYPE_TCG_ACCEL "tcg-accel"
@@ -23,7 +25,7 @@
 typedef struct JitAccel {
     Accel parent;
     Jit *jit;
-    bool perf_map;
+    bool perf_map, count_checks;
 } JitAccel;
 
 static JitAccel *jit_accel(Accel *accel)
@@ -147,6 +149,7 @@ static bool jit_accel_init_machine(Accel *accel, Object *machine, Error **errp)
     if (!a->jit) {
         return false;
     }
+    a->jit->count_checks = a->count_checks;
     if (a->perf_map) {
         char path[64];
         g_snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
@@ -174,35 +177,114 @@ static void jit_accel_finish_machine(Accel *accel)
 
 /* --- Monitor --- */
 
-void jit_print_info(GString *out)
+static JitAccel *current(void)
 {
     Accel *accel = accel_current();
+    bool ours = accel && object_dynamic_cast(&accel->parent, TYPE_JIT_ACCEL);
+    return ours ? jit_accel(accel) : NULL;
+}
+
+bool jit_counters_visit(int cpu_index, JitCounterFn *fn, void *opaque)
+{
+    JitAccel *a = current();
     JitCounters sum = { 0 };
-    if (!accel || !object_dynamic_cast(&accel->parent, TYPE_JIT_ACCEL)) {
+    bool found = false;
+    if (!a) {
+        return false;
+    }
+    pthread_mutex_lock(&a->jit->lock);
+    for (unsigned i = 0; i < a->jit->cpus->len; i++) {
+        JitCpu *j = g_ptr_array_index(a->jit->cpus, i);
+        if (cpu_index < 0 || j->cpu->parent.index == cpu_index) {
+            found = true;
+#define X(name, help) sum.name += __atomic_load_n(&j->counters.name, __ATOMIC_RELAXED);
+            JIT_COUNTERS(X)
+#undef X
+        }
+    }
+    pthread_mutex_unlock(&a->jit->lock);
+    if (!found) {
+        return false;
+    }
+#define X(name, help) fn(#name, help, sum.name, opaque);
+    JIT_COUNTERS(X)
+#undef X
+    return true;
+}
+
+static void print_line(GString *out, const char *help, uint64_t value)
+{
+    g_string_append_printf(out, "%-50s %14" PRIu64 "\n", help, value);
+}
+
+typedef struct PrintCounters {
+    GString *out;
+    bool checks; /* are counted */
+    uint64_t n_checks, n_resolves;
+} PrintCounters;
+
+static void print_counter(const char *name, const char *help, uint64_t value, void *opaque)
+{
+    PrintCounters *p = opaque;
+    if (!strcmp(name, "tlb_checks")) {
+        p->n_checks = value;
+        if (!p->checks) {
+            g_string_append_printf(p->out, "%-50s %14s (-accel jit,count-checks=on)\n", help,
+                                   "not counted");
+            return;
+        }
+    }
+    p->n_resolves = strcmp(name, "resolves") ? p->n_resolves : value;
+    print_line(p->out, help, value);
+}
+
+void jit_print_info(GString *out)
+{
+    JitAccel *a = current();
+    if (!a) {
         g_string_append(out, "The machine's accelerator isn't jit\n");
         return;
     }
-    Jit *jit = jit_accel(accel)->jit;
+    Jit *jit = a->jit;
     pthread_mutex_lock(&jit->lock);
-    for (unsigned i = 0; i < jit->cpus->len; i++) {
-        JitCpu *j = g_ptr_array_index(jit->cpus, i);
-#define X(name, help) sum.name += j->counters.name;
-        JIT_COUNTERS(X)
-#undef X
+    size_t hot = (size_t)(jit->hot - jit->rw), cold = (size_t)(jit->cold - jit->cold_start);
+    unsigned blocks = jit->by_code->len, pages = 0;
+    for (unsigned h = 0; h < ARRAY_LEN(jit->pages); h++) {
+        for (const JitPage *p = jit->pages[h]; p; p = p->hash_next) {
+            pages += p->blocks != NULL;
+        }
     }
-    g_string_append_printf(out, "%-46s %12zu of %zu\n", "bytes of hot code",
-                           (size_t)(jit->hot - jit->rw), (size_t)JIT_HOT_BYTES);
-    g_string_append_printf(out, "%-46s %12zu of %zu\n", "bytes of cold code",
-                           (size_t)(jit->cold - jit->cold_start), (size_t)JIT_COLD_BYTES);
     pthread_mutex_unlock(&jit->lock);
-#define X(name, help) g_string_append_printf(out, "%-46s %12" PRIu64 "\n", help, sum.name);
-    JIT_COUNTERS(X)
-#undef X
+    print_line(out, "code cache: blocks", blocks);
+    print_line(out, "code cache: guest pages with translated code", pages);
+    print_line(out, "code cache: bytes of hot code", hot);
+    print_line(out, "... of", JIT_HOT_BYTES);
+    print_line(out, "code cache: bytes of cold code", cold);
+    print_line(out, "... of", JIT_COLD_BYTES);
+    PrintCounters p = { .out = out, .checks = jit->count_checks };
+    jit_counters_visit(-1, print_counter, &p);
+    if (p.checks) {
+        print_line(out, "TLB hits", p.n_checks > p.n_resolves ? p.n_checks - p.n_resolves : 0);
+    }
+}
+
+bool qmp_x_query_jit(HumanReadableText *ret, Error **errp)
+{
+    if (!current()) {
+        error_set(errp, "The machine's accelerator isn't jit");
+        return false;
+    }
+    GString *out = g_string_new(NULL);
+    jit_print_info(out);
+    ret->human_readable_text = g_string_free(out, FALSE);
+    return true;
 }
 
 static const Field jit_accel_properties[] = {
     PROP_BOOL("perf-map", JitAccel, perf_map, false,
               .help = "write /tmp/perf-PID.map, so that perf names translated code"),
+    PROP_BOOL("count-checks", JitAccel, count_checks, false,
+              .help = "count TLB hits for 'info jit'; costs some speed"),
     {},
 };
 

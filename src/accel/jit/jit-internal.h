@@ -21,31 +21,39 @@ typedef struct JitOp JitOp;
 
 /* --- Counters: one list, printed by `info jit` --- */
 
-#define JIT_COUNTERS(X)                                               \
-    X(blocks, "blocks translated")                                    \
-    X(insns, "guest instructions translated")                         \
-    X(careful, "careful single-instruction blocks")                   \
-    X(chains, "direct jumps chained")                                 \
-    X(invalidated, "blocks discarded because their code was written") \
-    X(cache_flushes, "code cache emptied because it was full")        \
-    X(resolves, "memory accesses resolved out of line")               \
-    X(tlb_fills, "TLB entries filled")                                \
-    X(tlb_victims, "TLB entries taken back from the victim table")    \
-    X(group_misses, "shared checks that were given up")               \
-    X(mmio_loads, "device loads")                                     \
-    X(mmio_stores, "device stores")                                   \
-    X(crossings, "accesses across a page end")                        \
-    X(code_writes, "writes to pages that hold translated code")       \
-    X(flush_pages, "TLB flushes of one page")                         \
-    X(flush_spaces, "TLB flushes of one address space")               \
-    X(flush_all, "TLB flushes of everything")                         \
-    X(space_switches, "address space switches")                       \
-    X(ops, "instructions run by helpers")                             \
-    X(dispatches, "jump cache misses")                                \
-    X(exits, "returns to the main loop")                              \
-    X(exceptions, "exceptions delivered")                             \
-    X(signals, "host signals turned into exceptions")                 \
-    X(kicks, "kicks received")                                        \
+#define JIT_COUNTERS(X)                                                 \
+    X(blocks, "blocks translated")                                      \
+    X(insns, "guest instructions translated")                           \
+    X(careful, "careful single-instruction blocks")                     \
+    X(chains, "direct jumps chained")                                   \
+    X(invalidated, "blocks discarded because their code was written")   \
+    X(cache_flushes, "code cache emptied because it was full")          \
+    X(resolves, "memory accesses resolved out of line")                 \
+    X(tlb_checks, "TLB checks in line")                                 \
+    X(tlb_fills, "TLB entries filled")                                  \
+    X(tlb_victims, "TLB entries taken back from the victim table")      \
+    X(group_misses, "shared checks that were given up")                 \
+    X(mmio_loads, "device loads")                                       \
+    X(mmio_stores, "device stores")                                     \
+    X(crossings, "accesses across a page end")                          \
+    X(code_writes, "writes to pages that hold translated code")         \
+    X(flush_pages, "TLB flushes of one page")                           \
+    X(flush_spaces, "TLB flushes of one address space")                 \
+    X(flush_all, "TLB flushes of everything")                           \
+    X(flush_map, "TLB flushes because the memory map changed")          \
+    X(flush_reuse, "TLB flushes because another space took the place")  \
+    X(space_switches, "address space switches")                         \
+    X(ops, "instructions run by helpers")                               \
+    X(dispatches, "jump cache misses")                                  \
+    X(exits, "returns to the main loop")                                \
+    X(exits_translate, "... because code wasn't translated yet")        \
+    X(exits_careful, "... to run one instruction carefully")            \
+    X(exits_request, "... for interrupts and other requests")           \
+    X(exits_halt, "... because the CPU halted")                         \
+    X(exits_outside, "... for work from outside: pauses, the debugger") \
+    X(exceptions, "exceptions delivered")                               \
+    X(signals, "host signals turned into exceptions")                   \
+    X(kicks, "kicks received")                                          \
     X(fpu_parks, "vector states saved")
 
 typedef struct JitCounters {
@@ -265,6 +273,7 @@ struct Jit {
     /* Page offsets where some CPU has a breakpoint: code there asks first. */
     uint64_t break_offsets[4096 / 64];
     bool host_bmi2, host_xsavec;
+    bool count_checks; /* TLB checks count themselves */
     uint64_t xsave_mask;
     GPtrArray *cpus; /* JitCpu */
 };

@@ -230,6 +230,7 @@ static void hook_switch_space(X86Cpu *cpu)
         }
     }
     if (!best->valid || best->pcid != pcid) {
+        j->counters.flush_reuse++;
         flush_space(j, best, false);
         best->valid = true;
         best->pcid = pcid;

@@ -197,6 +197,10 @@ static int check(JitTranslator *t, const Access *a, uint64_t flags_in_info)
         return T2;
     }
 
+    if (t->jit->count_checks) {
+        /* where flags are live they have just been saved, where they aren't nobody misses them */
+        emit_alu_mi(e, 8, 0, JIT_FIELD(counters.tlb_checks), 1);
+    }
     int p = form == JIT_FLAGS_NONE && !a->rax_in_use ? RAX : T2;
     int32_t table = (int32_t)table_offset(t);
     jit_emit_ea(t, e, &a->ea, p);

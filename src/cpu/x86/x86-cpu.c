@@ -545,9 +545,25 @@ static bool x86_cpu_debug_translate(Cpu *c, uint64_t addr, hwaddr *phys)
     return true;
 }
 
-static void x86_cpu_dump(Cpu *c, GString *out)
+static bool x86_cpu_dump(Cpu *c, CpuDump what, GString *out)
 {
-    x86_dump_registers(x86_cpu_cast(c), out);
+    X86Cpu *cpu = x86_cpu_cast(c);
+    switch (what) {
+    case CPU_DUMP_REGISTERS:
+        x86_dump_registers(cpu, out);
+        return true;
+    case CPU_DUMP_TLB:
+        x86_dump_tlb(cpu, out);
+        return true;
+    case CPU_DUMP_MEM:
+        x86_dump_mem(cpu, out);
+        return true;
+    default:
+        if (cpu->apic) {
+            x86_apic_dump(cpu->apic, out);
+        }
+        return cpu->apic != NULL;
+    }
 }
 
 static uint64_t x86_cpu_arch_id(Cpu *c)

@@ -164,7 +164,7 @@ int main(int argc, char **argv)
         vm_stop(RUN_STATE_PAUSED);
         for (unsigned i = 0; i < count; i++) {
             GString *text = g_string_new(NULL);
-            cpu_class_of(cpus[i])->dump(&cpus[i]->parent, text);
+            cpu_class_of(cpus[i])->dump(&cpus[i]->parent, CPU_DUMP_REGISTERS, text);
             fprintf(stderr, "CPU %u\n%s", i, text->str);
             g_string_free(text, TRUE);
         }
