@@ -53,6 +53,8 @@ typedef struct VhostBackendOps {
     uint64_t (*features)(VhostBackend *b);
     unsigned (*max_rings)(VhostBackend *b);
     unsigned (*max_regions)(VhostBackend *b);
+    /* There is a record of what is in flight, which outlives the back end. */
+    bool (*records_in_flight)(VhostBackend *b);
     void (*start)(VhostBackend *b, const VhostPlan *plan, VhostDoneFn *done, void *opaque);
     /* Sets base of every ring of the plan that was given to start. The back end no longer touches
      * guest memory when done() is called, whatever it says. */

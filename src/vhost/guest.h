@@ -47,8 +47,9 @@ typedef struct VhostGuestOps {
     uint32_t (*base)(void *guest, unsigned index);
     void (*set_base)(void *guest, unsigned index, uint32_t base);
     /* The back end can't say: take it from the used ring in guest memory (split), so that what was
-     * in flight is done again. */
-    void (*restore_base)(void *guest, unsigned index);
+     * in flight is done again. recorded: the next back end has a record of what that was; otherwise
+     * what can be told from the rings is put in order for it, and false is what can't be told. */
+    bool (*restore_base)(void *guest, unsigned index, bool recorded);
     /* Raise the queue's interrupt, or the configuration's, here and now. */
     void (*interrupt)(void *guest, int index);
     void (*config_changed)(void *guest);

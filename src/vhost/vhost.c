@@ -218,17 +218,21 @@ static void vhost_start(VhostDevice *d)
     d->backend->ops->start(d->backend, &d->plan, vhost_started, d);
 }
 
-/* Where the back end stopped, or, if it could not say, what the used rings tell. */
-static void vhost_store_bases(VhostDevice *d, bool known)
+/* Where the back end stopped, or, if it could not say, what the rings tell. worked: it may have
+ * begun with the rings. */
+static void vhost_store_bases(VhostDevice *d, bool known, bool worked)
 {
+    bool recorded = d->backend->ops->records_in_flight(d->backend);
     for (unsigned i = 0; i < d->count; i++) {
         if (!d->rings[i].size) {
             continue;
         }
         if (known) {
             d->guest.ops->set_base(d->guest.opaque, i, d->rings[i].base);
-        } else {
-            d->guest.ops->restore_base(d->guest.opaque, i);
+        } else if (!d->guest.ops->restore_base(d->guest.opaque, i, recorded) && worked) {
+            report_warning("%s: queue %u: the back end went without a record of what it was at; "
+                           "requests may be lost or done twice",
+                           d->label, i);
         }
     }
 }
@@ -241,7 +245,7 @@ static void vhost_ended(VhostDevice *d, bool bases_known)
         return;
     }
     if (!d->forget_bases) {
-        vhost_store_bases(d, bases_known);
+        vhost_store_bases(d, bases_known, was != VHOST_STARTING);
     }
     if (d->ops->running && (was == VHOST_RUNNING || was == VHOST_STOPPING)) {
         d->ops->running(d->opaque, false);

@@ -86,11 +86,12 @@ static void guest_set_base(void *guest, unsigned index, uint32_t base)
 {
     ((Fixture *)guest)->base[index] = base;
 }
-static void guest_restore_base(void *guest, unsigned index)
+static bool guest_restore_base(void *guest, unsigned index, bool recorded)
 {
     Fixture *f = guest;
     f->restored++;
     f->base[index] = 77; /* what the used ring would say */
+    return true;
 }
 static void guest_nothing(void *guest)
 {

@@ -288,6 +288,11 @@ static unsigned backend_max_regions(VhostBackend *b)
                                                               : VHOST_USER_MAX_REGIONS;
 }
 
+static bool backend_records_in_flight(VhostBackend *b)
+{
+    return session_of(b)->inflight.fd >= 0;
+}
+
 static void session_expect(VhostUser *vu, VhostDoneFn *done, void *opaque)
 {
     assert(!vu->done);
@@ -403,6 +408,7 @@ static const VhostBackendOps session_ops = {
     .features = backend_features,
     .max_rings = backend_max_rings,
     .max_regions = backend_max_regions,
+    .records_in_flight = backend_records_in_flight,
     .start = backend_start,
     .stop = backend_stop,
     .set_enabled = backend_set_enabled,
