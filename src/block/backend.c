@@ -232,6 +232,14 @@ BlockErrorChoice block_backend_error(BlockBackend *b, bool is_read, int error)
     return choice;
 }
 
+void block_backend_note_write(BlockBackend *b, uint64_t end)
+{
+    uint64_t old = __atomic_load_n(&b->highest_write, __ATOMIC_RELAXED);
+    while (end > old && !__atomic_compare_exchange_n(&b->highest_write, &old, end, true,
+                                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+}
+
 void block_backend_count(BlockBackend *b, BlockOp op, uint64_t bytes, int64_t ns, bool ok)
 {
     BlockCounters *c = &b->counters[op];

@@ -74,6 +74,9 @@ BlockErrorChoice block_backend_error(BlockBackend *b, bool is_read, int error);
 /* Any thread. */
 void block_backend_count(BlockBackend *b, BlockOp op, uint64_t bytes, int64_t ns, bool ok);
 
+/* A write that ended there was done. Any thread. */
+void block_backend_note_write(BlockBackend *b, uint64_t end);
+
 /* --- Drives --- */
 
 typedef struct BlockDrive {

@@ -30,6 +30,7 @@ typedef enum BlockOp {
     BLOCK_FLUSH,
     BLOCK_DISCARD,
     BLOCK_WRITE_ZEROES,
+    BLOCK_SECURE_ERASE, /* discard, and no copy is left anywhere */
     BLOCK_OP_COUNT,
 } BlockOp;
 
@@ -85,6 +86,7 @@ struct BlockNode {
 
     uint64_t size;      /* bytes; atomic */
     uint32_t alignment; /* bytes: offsets and lengths must be multiples of this */
+    bool secure_erase;  /* its host device may know how */
     bool read_only, no_flush, direct, discard, detect_zeroes, detect_zeroes_unmap;
     BlockNode *next; /* all nodes */
 };
@@ -115,6 +117,8 @@ void block_finish_all(void);
 
 /* Checks range, alignment and permission; errors arrive through done too. */
 void block_submit(BlockNode *node, BlockEngine *engine, BlockRequest *req);
+/* For drivers: hand on to the node below. */
+void block_node_submit(BlockNode *node, BlockRequest *req);
 /* For drivers. */
 void block_request_done(BlockRequest *req, int error);
 

@@ -1,7 +1,11 @@
 /* Drives: -drive turned into a node, and where it is to be connected. */
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/bits.h"
+#include "base/fd.h"
 #include "base/report.h"
 #include "base/text.h"
 #include "block/backend.h"
@@ -73,38 +77,193 @@ void block_drives_check_unused(void)
     }
 }
 
-static void apply_cache(DriveCache cache, BlockdevCacheOptions *c, bool *write_through)
+/* "cache=writeback" and its like, each of which is a choice of all three parts. */
+static bool cache_mode(const char *name, DriveCacheParts *c, Error **errp)
 {
-    c->has_direct = c->has_no_flush = true;
-    c->direct = cache == DRIVE_CACHE_NONE || cache == DRIVE_CACHE_DIRECTSYNC;
-    c->no_flush = cache == DRIVE_CACHE_UNSAFE;
-    *write_through = cache == DRIVE_CACHE_WRITETHROUGH || cache == DRIVE_CACHE_DIRECTSYNC;
+    static const struct {
+        const char *name;
+        bool writeback, direct, no_flush;
+    } modes[] = {
+        { "none", true, true, false },           { "writeback", true, false, false },
+        { "writethrough", false, false, false }, { "directsync", false, true, false },
+        { "unsafe", true, false, true },
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(modes); i++) {
+        if (!strcmp(modes[i].name, name)) {
+            c->writeback = modes[i].writeback;
+            c->direct = modes[i].direct;
+            c->no_flush = modes[i].no_flush;
+            return true;
+        }
+    }
+    error_set(errp,
+              "Parameter 'cache' expects none, writeback, writethrough, directsync or unsafe, got "
+              "'%s'",
+              name);
+    return false;
+}
+
+static bool drive_cache(const DriveOptions *o, DriveCacheParts *c, Error **errp)
+{
+    *c = (DriveCacheParts){ .writeback = true };
+    if (!o->cache) {
+        return true;
+    }
+    if (o->cache->kind == DRIVE_CACHE_REF_MODE) {
+        return cache_mode(o->cache->u.mode, c, errp);
+    }
+    const DriveCacheParts *parts = &o->cache->u.parts;
+    c->writeback = !parts->has_writeback || parts->writeback;
+    c->direct = parts->has_direct && parts->direct;
+    c->no_flush = parts->has_no_flush && parts->no_flush;
+    return true;
+}
+
+/* Beginnings of image formats: who means such an image doesn't want its bytes as a disk. */
+static const struct {
+    const char *format, *magic;
+    unsigned len, at;
+} magics[] = {
+    { "qcow2", "QFI\xfb", 4, 0 },
+    { "qed", "QED", 4, 0 },
+    { "vmdk", "KDMV", 4, 0 },
+    { "vmdk", "COWD", 4, 0 },
+    { "vhdx", "vhdxfile", 8, 0 },
+    { "vpc", "conectix", 8, 0 },
+    { "vdi", "\x7f\x10\xda\xbe", 4, 0x40 },
+    { "luks", "LUKS\xba\xbe", 6, 0 },
+    { "parallels", "WithoutFreeSpace", 16, 0 },
+};
+
+static bool drive_check_is_raw(const char *path, Error **errp)
+{
+    uint8_t head[128] = { 0 };
+    FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || pread(fd, head, sizeof(head), 0) < 0) {
+        return true; /* opening it says what is wrong */
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(magics); i++) {
+        if (!memcmp(head + magics[i].at, magics[i].magic, magics[i].len)) {
+            error_set(errp,
+                      "'%s' is a %s image, and only raw ones are supported; convert it, or say "
+                      "format=raw if its bytes are the disk",
+                      path, magics[i].format);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The file in parts, whichever way it was given. strings are borrowed from o. */
+static bool drive_file(const DriveOptions *o, DriveFile *f, Error **errp)
+{
+    static const char *const nulls[] = { "null-co://", "null-aio://" };
+    *f = (DriveFile){ .locking = ON_OFF_AUTO_AUTO };
+    if (o->file->kind == DRIVE_FILE_REF_PARTS) {
+        *f = o->file->u.parts;
+    } else {
+        f->filename = o->file->u.path;
+        for (unsigned i = 0; i < ARRAY_LEN(nulls); i++) {
+            if (!strcmp(f->filename, nulls[i])) {
+                f->filename = NULL;
+                f->has_driver = true;
+                f->driver = BLOCKDEV_DRIVER_NULL_CO;
+            }
+        }
+    }
+    const char *scheme = f->filename ? strstr(f->filename, "://") : NULL;
+    if (scheme && strcspn(f->filename, "/:") == (size_t)(scheme - f->filename)) {
+        error_set(errp, "'%s': the protocol '%.*s' is not supported; give a path", f->filename,
+                  (int)(scheme - f->filename), f->filename);
+        return false;
+    }
+    if (f->filename && g_str_has_prefix(f->filename, "file:")) {
+        f->filename += strlen("file:");
+    }
+    if (o->has_aio) {
+        f->has_aio = true;
+        f->aio = o->aio;
+    }
+    if (f->has_driver && f->driver == BLOCKDEV_DRIVER_RAW) {
+        error_set(errp, "'file.driver' expects file, host_device or null-co, got 'raw'");
+        return false;
+    }
+    bool null = f->has_driver &&
+                (f->driver == BLOCKDEV_DRIVER_NULL_CO || f->driver == BLOCKDEV_DRIVER_NULL_AIO);
+    if (null ? f->filename || f->has_aio : !f->filename) {
+        error_set(errp,
+                  null ? "null-co has no 'filename' and no 'aio'" : "'file.filename' is missing");
+        return false;
+    }
+    if (!null && (f->has_size || f->has_latency_ns || f->has_read_zeroes)) {
+        error_set(errp, "'size', 'latency-ns' and 'read-zeroes' are for null-co");
+        return false;
+    }
+    if (!f->has_driver) {
+        struct stat st;
+        f->driver = stat(f->filename, &st) == 0 && S_ISBLK(st.st_mode) ? BLOCKDEV_DRIVER_HOST_DEVICE
+                                                                       : BLOCKDEV_DRIVER_FILE;
+    }
+    return null || o->format || o->driver || drive_check_is_raw(f->filename, errp);
+}
+
+/* What both nodes of a drive have: the one that is the file, and the format above it. */
+static void drive_common(const DriveOptions *o, bool read_only, BlockdevCacheOptions *cache,
+                         BlockdevOptions *b)
+{
+    b->has_read_only = true;
+    b->read_only = read_only;
+    b->has_auto_read_only = o->has_auto_read_only;
+    b->auto_read_only = o->auto_read_only;
+    b->has_force_share = o->has_force_share;
+    b->force_share = o->force_share;
+    b->has_discard = o->has_discard;
+    b->discard = o->discard;
+    b->cache = cache;
 }
 
 static BlockNode *drive_open_node(const DriveOptions *o, bool read_only, bool *write_through,
                                   Error **errp)
 {
-    struct stat st;
-    BlockdevCacheOptions cache = { 0 };
-    BlockdevOptions b = { 0 };
-    bool device = stat(o->file, &st) == 0 && S_ISBLK(st.st_mode);
-    b.driver = device ? BLOCKDEV_DRIVER_HOST_DEVICE : BLOCKDEV_DRIVER_FILE;
-    b.u.file = (BlockdevOptionsFile){
-        .filename = o->file,
-        .has_aio = o->has_aio,
-        .aio = o->aio,
-    };
-    b.has_read_only = true;
-    b.read_only = read_only;
-    b.has_discard = o->has_discard;
-    b.discard = o->discard;
-    b.has_detect_zeroes = o->has_detect_zeroes;
-    b.detect_zeroes = o->detect_zeroes;
-    if (o->has_cache) {
-        apply_cache(o->cache, &cache, write_through);
-        b.cache = &cache;
+    DriveCacheParts parts;
+    DriveFile f;
+    if (!drive_cache(o, &parts, errp) || !drive_file(o, &f, errp)) {
+        return NULL;
     }
-    return block_node_open(&b, errp);
+    BlockdevCacheOptions cache = {
+        .has_direct = true,
+        .direct = parts.direct,
+        .has_no_flush = true,
+        .no_flush = parts.no_flush,
+    };
+    *write_through = !parts.writeback;
+    BlockdevRef file = { .kind = BLOCKDEV_REF_DEFINITION };
+    BlockdevOptions *below = &file.u.definition;
+    drive_common(o, read_only, &cache, below);
+    below->driver = f.driver;
+    if (f.filename) {
+        below->u.file = (BlockdevOptionsFile){
+            .filename = f.filename,
+            .locking = f.locking,
+            .has_aio = f.has_aio,
+            .aio = f.aio,
+        };
+    } else {
+        below->u.null_co = (BlockdevOptionsNull){
+            .has_size = f.has_size,
+            .size = f.size,
+            .has_latency_ns = f.has_latency_ns,
+            .latency_ns = f.latency_ns,
+            .has_read_zeroes = f.has_read_zeroes,
+            .read_zeroes = f.read_zeroes,
+        };
+    }
+    BlockdevOptions top = { .driver = BLOCKDEV_DRIVER_RAW, .node_name = o->node_name };
+    drive_common(o, read_only, &cache, &top);
+    top.has_detect_zeroes = o->has_detect_zeroes;
+    top.detect_zeroes = o->detect_zeroes;
+    top.u.raw.file = &file;
+    return block_node_open(&top, errp);
 }
 
 /* The first free place of an interface whose buses have `units` units. */
@@ -144,8 +303,20 @@ static char *drive_free_id(const BlockDrive *d)
 
 static bool drive_check(const DriveOptions *o, Error **errp)
 {
-    if (o->format && strcmp(o->format, "raw")) {
-        error_set(errp, "format '%s' is not supported; convert the image to raw", o->format);
+    const char *format = o->format ? o->format : o->driver;
+    if (o->format && o->driver && strcmp(o->format, o->driver)) {
+        error_set(errp, "'format' and 'driver' contradict each other");
+        return false;
+    }
+    if (format && strcmp(format, "raw")) {
+        error_set(errp, "format '%s' is not supported; convert the image to raw", format);
+        return false;
+    }
+    if ((o->has_snapshot && o->snapshot) || (o->has_copy_on_read && o->copy_on_read)) {
+        error_set(errp,
+                  "'%s' needs an image format with overlays, and raw is none; copy the image, or "
+                  "use it with read-only=on",
+                  o->has_snapshot && o->snapshot ? "snapshot" : "copy-on-read");
         return false;
     }
     if (o->id && (!text_is_id(o->id) || block_drive_find(o->id) || block_node_find(o->id))) {

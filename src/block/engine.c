@@ -177,6 +177,16 @@ static int do_discard(const FileWork *w)
     return r && errno != EOPNOTSUPP && errno != ENOTTY ? errno : 0;
 }
 
+/* Other than a discard it must happen, or fail. */
+static int do_secure_erase(const FileWork *w)
+{
+    uint64_t range[2] = { w->req->offset, w->req->len };
+    if (!w->io.is_device) {
+        return EOPNOTSUPP;
+    }
+    return ioctl(w->io.fd, BLKSECDISCARD, range) ? errno : 0;
+}
+
 static int do_write_zeroes(const FileWork *w)
 {
     BlockRequest *req = w->req;
@@ -231,6 +241,8 @@ static int do_work(const FileWork *w)
         return fdatasync(w->io.fd) ? errno : 0;
     case BLOCK_DISCARD:
         return do_discard(w);
+    case BLOCK_SECURE_ERASE:
+        return do_secure_erase(w);
     case BLOCK_WRITE_ZEROES: {
         int error = do_write_zeroes(w);
         return !error && w->req->flags & BLOCK_FUA && fdatasync(w->io.fd) ? errno : error;
@@ -514,5 +526,5 @@ void block_submit(BlockNode *node, BlockEngine *e, BlockRequest *req)
             return;
         }
     }
-    node->driver->submit(node, req);
+    block_node_submit(node, req);
 }

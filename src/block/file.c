@@ -146,7 +146,7 @@ static bool file_open(BlockNode *node, const BlockdevOptionsFile *o, const Block
         !file_lock(f->io.fd, o->filename, node->read_only, o->locking, errp)) {
         return false;
     }
-    f->io.is_device = is_device;
+    f->io.is_device = node->secure_erase = is_device;
     f->io.threads = o->has_aio && o->aio == BLOCKDEV_AIO_OPTIONS_THREADS;
     f->io.no_flush = node->no_flush;
     file_find_alignment(f, &st);
@@ -168,33 +168,9 @@ static void file_close(BlockNode *node)
     fd_close(((FileNode *)node)->io.fd);
 }
 
-static bool all_zero(const BlockRequest *req)
-{
-    for (unsigned i = 0; i < req->iov_count; i++) {
-        const uint8_t *p = req->iov[i].iov_base;
-        size_t n = req->iov[i].iov_len;
-        if (n && (p[0] || memcmp(p, p + 1, n - 1))) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void file_submit(BlockNode *node, BlockRequest *req)
 {
-    FileNode *f = (FileNode *)node;
-    if (req->op == BLOCK_DISCARD && !node->discard) {
-        block_request_done(req, 0); /* a hint that the user doesn't want followed */
-        return;
-    }
-    if (req->op == BLOCK_WRITE_ZEROES && !node->discard) {
-        req->flags &= ~BLOCK_MAY_UNMAP;
-    }
-    if (req->op == BLOCK_WRITE && node->detect_zeroes && all_zero(req)) {
-        req->op = BLOCK_WRITE_ZEROES;
-        req->flags |= node->detect_zeroes_unmap ? BLOCK_MAY_UNMAP : 0;
-    }
-    block_engine_file_io(req->engine, &f->io, req);
+    block_engine_file_io(req->engine, &((FileNode *)node)->io, req);
 }
 
 static bool file_resize(BlockNode *node, uint64_t size, Error **errp)

@@ -13,6 +13,7 @@ static const BlockDriver *const drivers[BLOCKDEV_DRIVER_COUNT] = {
     [BLOCKDEV_DRIVER_HOST_DEVICE] = &block_driver_host_device,
     [BLOCKDEV_DRIVER_RAW] = &block_driver_raw,
     [BLOCKDEV_DRIVER_NULL_CO] = &block_driver_null,
+    [BLOCKDEV_DRIVER_NULL_AIO] = &block_driver_null,
 };
 
 uint64_t block_node_size(const BlockNode *node)
@@ -130,7 +131,9 @@ BlockNode *block_node_open(const BlockdevOptions *o, Error **errp)
     node->direct = o->cache && o->cache->has_direct && o->cache->direct;
     node->no_flush = o->cache && o->cache->has_no_flush && o->cache->no_flush;
     if (!driver->open(node, o, errp)) {
-        error_prepend(errp, "block node '%s': ", node->name);
+        if (o->node_name) {
+            error_prepend(errp, "block node '%s': ", node->name);
+        }
         node_free(node);
         return NULL;
     }
@@ -228,6 +231,40 @@ bool block_node_resize(BlockNode *node, uint64_t size, Error **errp)
         return false;
     }
     return node->driver->resize(node, size, errp);
+}
+
+/* --- requests on their way down --- */
+
+static bool all_zero(const BlockRequest *req)
+{
+    for (unsigned i = 0; i < req->iov_count; i++) {
+        const uint8_t *p = req->iov[i].iov_base;
+        size_t n = req->iov[i].iov_len;
+        if (n && (p[0] || memcmp(p, p + 1, n - 1))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void block_node_submit(BlockNode *node, BlockRequest *req)
+{
+    if (req->op == BLOCK_DISCARD && !node->discard) {
+        block_request_done(req, 0); /* a hint that the user doesn't want followed */
+        return;
+    }
+    if (req->op == BLOCK_FLUSH && node->no_flush) {
+        block_request_done(req, 0);
+        return;
+    }
+    if (req->op == BLOCK_WRITE_ZEROES && !node->discard) {
+        req->flags &= ~BLOCK_MAY_UNMAP;
+    }
+    if (req->op == BLOCK_WRITE && node->detect_zeroes && all_zero(req)) {
+        req->op = BLOCK_WRITE_ZEROES;
+        req->flags |= node->detect_zeroes_unmap ? BLOCK_MAY_UNMAP : 0;
+    }
+    node->driver->submit(node, req);
 }
 
 void block_finish_all(void)

@@ -59,6 +59,7 @@ static bool raw_open(BlockNode *node, const BlockdevOptions *options, Error **er
     r->has_size = o->has_size;
     node->size = o->size;
     node->alignment = node->child->alignment;
+    node->secure_erase = node->child->secure_erase;
     node->filename = g_strdup(node->child->filename);
     if (r->offset % node->alignment) {
         error_set(errp, "offset %" G_GUINT64_FORMAT " must be a multiple of %u", r->offset,
@@ -76,7 +77,7 @@ static void raw_submit(BlockNode *node, BlockRequest *req)
 {
     RawNode *r = (RawNode *)node;
     req->offset += r->offset;
-    node->child->driver->submit(node->child, req);
+    block_node_submit(node->child, req);
 }
 
 static bool raw_resize(BlockNode *node, uint64_t size, Error **errp)

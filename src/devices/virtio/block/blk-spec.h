@@ -15,6 +15,7 @@ enum {
     VIRTIO_BLK_F_MQ = 12,
     VIRTIO_BLK_F_DISCARD = 13,
     VIRTIO_BLK_F_WRITE_ZEROES = 14,
+    VIRTIO_BLK_F_SECURE_ERASE = 16,
 };
 
 /* 5.2.4 Device configuration: offsets */
@@ -37,7 +38,10 @@ enum {
     BLK_CONFIG_ZEROES_SECTORS = 48,
     BLK_CONFIG_ZEROES_SEGS = 52,
     BLK_CONFIG_ZEROES_UNMAP = 56,
-    BLK_CONFIG_SIZE = 60,
+    BLK_CONFIG_ERASE_SECTORS = 60,
+    BLK_CONFIG_ERASE_SEGS = 64,
+    BLK_CONFIG_ERASE_ALIGN = 68,
+    BLK_CONFIG_SIZE = 72,
 };
 
 /* 5.2.6 Requests */
@@ -48,6 +52,7 @@ enum {
     BLK_T_GET_ID = 8,
     BLK_T_DISCARD = 11,
     BLK_T_WRITE_ZEROES = 13,
+    BLK_T_SECURE_ERASE = 14,
     BLK_T_BARRIER = 0x80000000u, /* legacy: ignored */
 };
 enum { BLK_S_OK = 0, BLK_S_IOERR = 1, BLK_S_UNSUPP = 2 };

@@ -26,6 +26,7 @@ enum {
     QUEUE_SIZE_DEFAULT = 256,
     /* Of one discard or write-zeroes request. */
     RANGE_SECTORS_MAX = 0x7fffffff / BLOCK_SECTOR,
+    SEG_MAX_RING = 128, /* entries of the ring that drivers once had to assume */
     SAVED_MAX = VIRTQUEUE_MAX_SIZE,
 };
 
@@ -96,6 +97,22 @@ static void blk_schedule_notify(VirtioBlk *b)
     bh_schedule(b->thread_engine ? b->thread_notify_bh : b->notify_bh);
 }
 
+/* What the driver asked for, whatever became of it below; zeroes are writes. */
+static BlockOp blk_accounted_as(const BlkRequest *r)
+{
+    switch (r->type) {
+    case BLK_T_IN:
+        return BLOCK_READ;
+    case BLK_T_FLUSH:
+        return BLOCK_FLUSH;
+    case BLK_T_DISCARD:
+    case BLK_T_SECURE_ERASE:
+        return BLOCK_DISCARD;
+    default:
+        return BLOCK_WRITE;
+    }
+}
+
 /* A failed request, in the main thread: the user's choice decides. */
 static void blk_handle_failure(BlkRequest *r)
 {
@@ -144,8 +161,11 @@ static void blk_done(BlockRequest *io, int error)
     BlkRequest *r = CONTAINER_OF(io, BlkRequest, io);
     VirtioBlk *b = r->blk;
     bool ok = !error;
-    block_backend_count(&b->conf.backend, io->op, io->len, clock_now(CLK_REALTIME) - r->started,
-                        ok);
+    BlockOp op = blk_accounted_as(r);
+    block_backend_count(&b->conf.backend, op, io->len, clock_now(CLK_REALTIME) - r->started, ok);
+    if (ok && op == BLOCK_WRITE) {
+        block_backend_note_write(&b->conf.backend, io->offset + io->len);
+    }
     if (ok) {
         blk_complete(r, BLK_S_OK, r->type == BLK_T_IN ? io->len : 0);
         blk_schedule_notify(b);
@@ -198,9 +218,10 @@ static bool blk_range_valid(const VirtioBlk *b, uint64_t sector, uint64_t len)
     return sector <= sectors && len >> SECTOR_BITS <= sectors - sector;
 }
 
-static void blk_refuse(BlkRequest *r, BlockOp op, uint8_t status)
+static void blk_refuse(BlkRequest *r, uint8_t status)
 {
     VirtioBlk *b = r->blk;
+    BlockOp op = blk_accounted_as(r);
     __atomic_fetch_add(&b->conf.backend.counters[op].invalid, 1, __ATOMIC_RELAXED);
     blk_complete(r, status, 0);
 }
@@ -216,7 +237,7 @@ static void blk_start_transfer(BlkRequest *r, uint64_t sector)
         log_guest_error("virtio-blk: %s of %" G_GUINT64_FORMAT " bytes at sector %" G_GUINT64_FORMAT
                         " is refused\n",
                         read ? "read" : "write", len, sector);
-        blk_refuse(r, op, BLK_S_IOERR);
+        blk_refuse(r, BLK_S_IOERR);
         return;
     }
     unsigned count;
@@ -239,35 +260,39 @@ static void blk_start_range(BlkRequest *r)
 {
     VirtioBlk *b = r->blk;
     VirtqElement *e = &r->elem;
-    bool discard = r->type == BLK_T_DISCARD;
+    bool zeroes = r->type == BLK_T_WRITE_ZEROES;
     uint8_t raw[BLK_RANGE_SIZE];
-    BlockOp op = discard ? BLOCK_DISCARD : BLOCK_WRITE_ZEROES;
-    unsigned feature = discard ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES;
+    BlockOp op = zeroes                          ? BLOCK_WRITE_ZEROES
+                 : r->type == BLK_T_SECURE_ERASE ? BLOCK_SECURE_ERASE
+                                                 : BLOCK_DISCARD;
+    unsigned feature = zeroes                          ? VIRTIO_BLK_F_WRITE_ZEROES
+                       : r->type == BLK_T_SECURE_ERASE ? VIRTIO_BLK_F_SECURE_ERASE
+                                                       : VIRTIO_BLK_F_DISCARD;
     if (!virtio_host_has_feature(&b->parent, feature)) {
-        blk_refuse(r, op, BLK_S_UNSUPP);
+        blk_refuse(r, BLK_S_UNSUPP);
         return;
     }
     if (e->out_size != BLK_HEADER_SIZE + BLK_RANGE_SIZE) {
-        blk_refuse(r, op, e->out_size % BLK_RANGE_SIZE ? BLK_S_IOERR : BLK_S_UNSUPP);
+        blk_refuse(r, e->out_size % BLK_RANGE_SIZE ? BLK_S_IOERR : BLK_S_UNSUPP);
         return;
     }
     iov_to_buf(e->out_sg, e->out_num, BLK_HEADER_SIZE, raw, sizeof(raw));
     uint64_t sector = ld64_le(raw);
     uint32_t count = ld32_le(raw + BLK_RANGE_COUNT), flags = ld32_le(raw + BLK_RANGE_FLAGS);
     /* 5.2.6.2: unknown flags, and unmap of a discard, are not supported. */
-    if (flags & ~(uint32_t)BLK_RANGE_UNMAP || (discard && flags)) {
-        blk_refuse(r, op, BLK_S_UNSUPP);
+    if (flags & ~(uint32_t)BLK_RANGE_UNMAP || (!zeroes && flags)) {
+        blk_refuse(r, BLK_S_UNSUPP);
         return;
     }
-    if (count > RANGE_SECTORS_MAX || b->conf.backend.read_only ||
+    if (count > (zeroes ? b->max_zeroes : b->max_discard) || b->conf.backend.read_only ||
         !blk_range_valid(b, sector, (uint64_t)count << SECTOR_BITS)) {
-        blk_refuse(r, op, BLK_S_IOERR);
+        blk_refuse(r, BLK_S_IOERR);
         return;
     }
     r->io = (BlockRequest){
         .op = op,
         .flags = (flags & BLK_RANGE_UNMAP ? BLOCK_MAY_UNMAP : 0) |
-                 (!discard && blk_write_is_through(b) ? BLOCK_FUA : 0),
+                 (zeroes && blk_write_is_through(b) ? BLOCK_FUA : 0),
         .offset = sector << SECTOR_BITS,
         .len = (uint64_t)count << SECTOR_BITS,
         .done = blk_done,
@@ -308,6 +333,7 @@ static void blk_start(BlkRequest *r)
         break;
     case BLK_T_DISCARD:
     case BLK_T_WRITE_ZEROES:
+    case BLK_T_SECURE_ERASE:
         blk_start_range(r);
         break;
     default:
@@ -518,6 +544,16 @@ static void blk_ioeventfd_stop(VirtioDevice *vdev)
 
 /* --- configuration --- */
 
+/* What nothing but old partition tables wants to know. */
+static void blk_get_geometry(const VirtioBlk *b, uint8_t *c)
+{
+    uint32_t heads = b->heads ? b->heads : 16, sectors = b->sectors ? b->sectors : 63;
+    uint64_t cylinders = b->cylinders ? b->cylinders : b->capacity / (heads * sectors);
+    st16_le(c + BLK_CONFIG_CYLINDERS, MIN_OF(cylinders, b->cylinders ? 65535 : 16383));
+    c[BLK_CONFIG_HEADS] = heads;
+    c[BLK_CONFIG_SECTORS] = sectors;
+}
+
 static void blk_get_config(VirtioDevice *vdev, uint8_t *c)
 {
     VirtioBlk *b = virtio_blk_cast(vdev);
@@ -525,22 +561,24 @@ static void blk_get_config(VirtioDevice *vdev, uint8_t *c)
     uint32_t block = conf->logical_block_size;
     memset(c, 0, BLK_CONFIG_SIZE);
     st64_le(c + BLK_CONFIG_CAPACITY, b->capacity);
-    st32_le(c + BLK_CONFIG_SEG_MAX, b->queue_size - 2); /* header and status */
-    uint64_t cylinders = b->capacity / (16 * 63);
-    st16_le(c + BLK_CONFIG_CYLINDERS, MIN_OF(cylinders, 16383));
-    c[BLK_CONFIG_HEADS] = 16;
-    c[BLK_CONFIG_SECTORS] = 63;
+    /* Header and status take an entry each. */
+    st32_le(c + BLK_CONFIG_SEG_MAX, (b->seg_max_adjust ? b->queue_size : SEG_MAX_RING) - 2);
+    blk_get_geometry(b, c);
     st32_le(c + BLK_CONFIG_BLK_SIZE, block);
     c[BLK_CONFIG_PHYSICAL_EXP] = __builtin_ctz(conf->physical_block_size / block);
     st16_le(c + BLK_CONFIG_MIN_IO, conf->min_io_size / block);
     st32_le(c + BLK_CONFIG_OPT_IO, conf->opt_io_size / block);
     c[BLK_CONFIG_WRITEBACK] = b->write_cache;
     st16_le(c + BLK_CONFIG_QUEUES, b->num_queues);
-    st32_le(c + BLK_CONFIG_DISCARD_SECTORS, RANGE_SECTORS_MAX);
+    uint32_t granularity = b->tell_granularity ? conf->discard_granularity : block;
+    st32_le(c + BLK_CONFIG_DISCARD_SECTORS, b->max_discard);
     st32_le(c + BLK_CONFIG_DISCARD_SEGS, 1);
-    st32_le(c + BLK_CONFIG_DISCARD_ALIGN, conf->discard_granularity >> SECTOR_BITS);
-    st32_le(c + BLK_CONFIG_ZEROES_SECTORS, RANGE_SECTORS_MAX);
+    st32_le(c + BLK_CONFIG_DISCARD_ALIGN, granularity >> SECTOR_BITS);
+    st32_le(c + BLK_CONFIG_ZEROES_SECTORS, b->max_zeroes);
     st32_le(c + BLK_CONFIG_ZEROES_SEGS, 1);
+    st32_le(c + BLK_CONFIG_ERASE_SECTORS, b->max_discard);
+    st32_le(c + BLK_CONFIG_ERASE_SEGS, 1);
+    st32_le(c + BLK_CONFIG_ERASE_ALIGN, granularity >> SECTOR_BITS);
     c[BLK_CONFIG_ZEROES_UNMAP] = 1;
 }
 
@@ -601,6 +639,25 @@ static bool blk_check_properties(VirtioBlk *b, Error **errp)
         b->queue_size > VIRTQUEUE_MAX_SIZE) {
         error_set(errp, "queue-size must be a power of two between 4 and %d, got %u",
                   VIRTQUEUE_MAX_SIZE, b->queue_size);
+        return false;
+    }
+    if (!b->max_discard || b->max_discard > RANGE_SECTORS_MAX || !b->max_zeroes ||
+        b->max_zeroes > RANGE_SECTORS_MAX) {
+        error_set(errp,
+                  "max-discard-sectors and max-write-zeroes-sectors must be between 1 and %d, got "
+                  "%u and %u",
+                  RANGE_SECTORS_MAX, b->max_discard, b->max_zeroes);
+        return false;
+    }
+    if (b->cylinders > 65535 || b->heads > 255 || b->sectors > 255) {
+        error_set(errp, "cyls must be at most 65535, heads and secs at most 255; got %u, %u, %u",
+                  b->cylinders, b->heads, b->sectors);
+        return false;
+    }
+    if (virtio_host_has_feature(&b->parent, VIRTIO_BLK_F_SECURE_ERASE) &&
+        !b->conf.backend.node->secure_erase) {
+        error_set(errp, "secure-erase=on needs a block device of the host (driver host_device), "
+                        "which alone can do that");
         return false;
     }
     if (b->serial && strlen(b->serial) > BLK_ID_SIZE) {
@@ -749,6 +806,19 @@ static const Field blk_properties[] = {
              .help = "offer discards"),
     PROP_BIT("write-zeroes", VirtioBlk, parent.host_features, VIRTIO_BLK_F_WRITE_ZEROES, true,
              .help = "offer writing zeros without data"),
+    PROP_BIT("secure-erase", VirtioBlk, parent.host_features, VIRTIO_BLK_F_SECURE_ERASE, false,
+             .help = "offer erasing so that no copy is left; of host devices that can"),
+    PROP_UINT32("max-discard-sectors", VirtioBlk, max_discard, RANGE_SECTORS_MAX,
+                .help = "512-byte sectors of one discard at most"),
+    PROP_UINT32("max-write-zeroes-sectors", VirtioBlk, max_zeroes, RANGE_SECTORS_MAX,
+                .help = "512-byte sectors of one write-zeroes request at most"),
+    PROP_BOOL("report-discard-granularity", VirtioBlk, tell_granularity, true,
+              .help = "tell the driver of discard_granularity"),
+    PROP_BOOL("seg-max-adjust", VirtioBlk, seg_max_adjust, true,
+              .help = "as many segments as the ring has entries for, otherwise 126"),
+    PROP_UINT32("cyls", VirtioBlk, cylinders, 0, .help = "cylinders; 0: from the size"),
+    PROP_UINT32("heads", VirtioBlk, heads, 0, .help = "heads; 0: 16"),
+    PROP_UINT32("secs", VirtioBlk, sectors, 0, .help = "sectors of a track; 0: 63"),
     PROP_STRING("serial", VirtioBlk, serial, NULL, .help = "serial number, at most 20 characters"),
     PROP_UINT16("num-queues", VirtioBlk, num_queues, VIRTIO_BLK_QUEUES_AUTO,
                 .help = "request queues; one for each CPU"),

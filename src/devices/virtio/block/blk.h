@@ -18,7 +18,10 @@ typedef struct VirtioBlk {
     BlockConf conf;
     char *serial;
     uint16_t num_queues, queue_size;
-    Object *iothread; /* NULL: the main loop */
+    uint32_t max_discard, max_zeroes;      /* sectors of one request */
+    uint32_t cylinders, heads, sectors;    /* 0: made up from the size */
+    bool seg_max_adjust, tell_granularity; /* the driver learns of the ring's and the medium's */
+    Object *iothread;                      /* NULL: the main loop */
 
     uint64_t capacity;          /* 512-byte sectors */
     BlockEngine *engine;        /* of the main loop */
