@@ -5,7 +5,8 @@
 /* Unregisters a thread from liburcu at its exit. */
 static pthread_key_t rcu_exit_key;
 static pthread_once_t rcu_once = PTHREAD_ONCE_INIT;
-__thread bool rcu_registered;
+RCU_TLS bool rcu_registered;
+RCU_TLS unsigned rcu_depth;
 
 static void rcu_thread_exit(void *unused)
 {

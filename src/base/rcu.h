@@ -17,7 +17,11 @@
 /* Per thread, idempotent. */
 void rcu_thread_enter(void);
 
-extern __thread bool rcu_registered; /* private */
+/* Private. depth: sections that this thread is in; liburcu learns of the outermost only, because
+ * its own counting costs calls. They belong to the program itself, not to a library opened late. */
+#define RCU_TLS __thread __attribute__((tls_model("initial-exec")))
+extern RCU_TLS bool rcu_registered;
+extern RCU_TLS unsigned rcu_depth;
 
 /* A pointer that readers follow: published with what it points at, loaded in a read section. */
 #define rcu_publish(slot, value) __atomic_store_n((slot), (value), __ATOMIC_RELEASE)
@@ -40,6 +44,9 @@ void __tsan_release(void *addr);
 
 static inline void rcu_lock(void)
 {
+    if (rcu_depth++) {
+        return;
+    }
     if (UNLIKELY(!rcu_registered)) {
         rcu_thread_enter();
     }
@@ -49,7 +56,9 @@ static inline void rcu_lock(void)
 static inline void rcu_unlock(void)
 {
     RCU_BEFORE_RECLAIM();
-    urcu_memb_read_unlock();
+    if (!--rcu_depth) {
+        urcu_memb_read_unlock();
+    }
 }
 
 static inline void rcu_cleanup(int *unused)

@@ -11,7 +11,7 @@ static NetClient *net_clients;
 
 bool net_is_nic(const NetClient *nc)
 {
-    return !strcmp(nc->ops->type, "nic");
+    return nc->is_nic;
 }
 
 static size_t net_deliver(NetClient *sender, const struct iovec *iov, unsigned count, void *opaque)
@@ -47,6 +47,7 @@ NetClient *net_client_new(const NetClientOps *ops, const char *model, const char
 {
     NetClient *nc = g_malloc0(ops->size);
     nc->ops = ops;
+    nc->is_nic = !strcmp(ops->type, "nic");
     nc->model = g_strdup(model ? model : ops->type);
     nc->name = name ? g_strdup(name) : net_client_free_name(nc->model);
     nc->incoming = net_queue_new(net_deliver, nc);

@@ -85,6 +85,7 @@ struct NetClient {
     char *model; /* NICs: "virtio-net-pci"; others: the type */
     NetClient *peer;
     NetQueue *incoming; /* frames on their way to this client */
+    bool is_nic;
     bool link_down;
     bool receive_disabled; /* receive() returned 0 and net_flush_queued() was not yet called */
     bool is_netdev;        /* made by -netdev or netdev_add: netdev_del may remove it */

@@ -13,6 +13,7 @@
 
 #include "base/iov.h"
 #include "base/log.h"
+#include "base/rcu.h"
 #include "base/report.h"
 #include "devices/virtio/block/blk-spec.h"
 #include "devices/virtio/transport.h"
@@ -358,6 +359,7 @@ static void blk_end(VirtioBlk *b)
 static void blk_handle(VirtioDevice *vdev, Virtqueue *vq)
 {
     VirtioBlk *b = virtio_blk_cast(vdev);
+    RCU_SECTION(); /* one for all requests */
     blk_begin(b);
     do {
         BlkRequest *r;

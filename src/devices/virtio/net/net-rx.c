@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/iov.h"
+#include "base/rcu.h"
 #include "devices/virtio/net/net-internal.h"
 
 enum { PEEK = 128 }; /* bytes that filters and RSS look at */
@@ -121,6 +122,7 @@ size_t net_rx_receive(NetClient *nc, const struct iovec *iov, unsigned count)
     VirtioNet *n = nic_opaque(nc);
     size_t size = iov_size(iov, count);
     uint8_t peek[NET_HDR_HASH + PEEK];
+    RCU_SECTION(); /* one for all that follows */
     if (!net_rx_can_receive(nc)) {
         return 0;
     }
@@ -145,7 +147,8 @@ size_t net_rx_receive(NetClient *nc, const struct iovec *iov, unsigned count)
         }
     }
     size_t len = size - skip;
-    RxBuffers b = { .count = 0 };
+    RxBuffers b; /* large: only what is counted is set */
+    b.count = 0;
     bool took = rx_take_buffers(p, len + n->guest_hdr_len, &b);
     if (!took) {
         bool mergeable = virtio_has_feature(&n->parent, VIRTIO_NET_F_MRG_RXBUF);
