@@ -8,6 +8,7 @@
 #include "accel/jit/jit-internal.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -295,6 +296,7 @@ const uint8_t *jit_op_entry(JitCpu *j, const JitOp *op, uint64_t ea, uint64_t fl
     set_rip(j, j->rip_base + op->offset);
     jit_merge_flags(j, flags, op->flags_form);
     op->fn(j, op, ea);
+    jit_code_written(j);
     if (!op->sets_rip) {
         set_rip(j, s->rip + op->length);
     }
@@ -320,6 +322,31 @@ static bool needs_exclusive(const Jit *jit, const uint8_t *source, const uint8_t
                                   (source2 && !jit_page_is_protected(jit, source2)));
 }
 
+static bool is_being_written(const JitCpu *j, const uint8_t *source)
+{
+    const uint8_t *page = (const uint8_t *)((uintptr_t)source & ~UINT64_C(4095));
+    for (unsigned i = 0; i < j->jit->cpus->len; i++) {
+        const JitCpu *other = g_ptr_array_index(j->jit->cpus, i);
+        for (unsigned n = 0; other != j && n < ARRAY_LEN(other->code_write); n++) {
+            if (__atomic_load_n(&other->code_write[n], __ATOMIC_ACQUIRE) == page) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* lock held, also afterwards. The others are at most one instruction away from their write, or in
+ * the loop, unless the host has taken their CPU. */
+static void wait_for_writers(JitCpu *j, const uint8_t *source, const uint8_t *source2)
+{
+    while (is_being_written(j, source) || (source2 && is_being_written(j, source2))) {
+        pthread_mutex_unlock(&j->jit->lock);
+        sched_yield();
+        pthread_mutex_lock(&j->jit->lock);
+    }
+}
+
 static JitBlock *make_block(JitCpu *j, uint64_t linear, unsigned variant)
 {
     Jit *jit = j->jit;
@@ -340,6 +367,9 @@ static JitBlock *make_block(JitCpu *j, uint64_t linear, unsigned variant)
                 jit_cache_flush(jit);
                 j->counters.cache_flushes++;
             }
+        }
+        if (!alone) {
+            wait_for_writers(j, source, source2);
         }
         JitBlock *b = jit_find_block(jit, source, source2, j->state->mode, (uint8_t)variant);
         if (!b) {
@@ -432,6 +462,7 @@ void jit_run(JitCpu *j)
     j->bounced.active = false;
     jit_forget_frames(j);
     for (;;) {
+        jit_code_written(j); /* or the instruction was left before its write */
         if (cpu->state.exception_pending >= 0) {
             if (j->stop_at_exception) {
                 break;

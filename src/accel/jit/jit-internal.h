@@ -148,9 +148,12 @@ struct JitCpu {
     uint32_t kernel_generation; /* of code in global pages that supervisors run; 0: none yet */
     uint32_t modes[16];         /* numbered for jump keys */
     unsigned n_modes;
-    uint32_t key_mode;      /* that jump_key was made for */
-    bool ram_gone;          /* atomic: the memory map changed: host pointers are stale */
-    uint32_t poll_word;     /* what poll points to while nothing is wanted */
+    uint32_t key_mode;  /* that jump_key was made for */
+    bool ram_gone;      /* atomic: the memory map changed: host pointers are stale */
+    uint32_t poll_word; /* what poll points to while nothing is wanted */
+    /* Pages where this CPU discarded code that it is about to write over; NULL: none. Set with the
+     * lock held, cleared behind the write: until then nobody translates from them. */
+    const uint8_t *code_write[2];
     uint32_t pauses;        /* PAUSE instructions run */
     bool careful_next;      /* run one instruction in its careful form */
     bool stop_at_exception; /* leave jit_run() with it recorded instead of delivering it */
@@ -395,6 +398,13 @@ const JitRam *jit_ram_find(const Jit *jit, uint64_t phys);
 uint8_t *jit_probe(X86Cpu *cpu, uint64_t linear, unsigned access);
 bool jit_may_remember(const JitCpu *j, uint64_t linear, uint64_t key);
 void jit_drop_write_tags(JitCpu *j, const uint8_t *host);
+/* What was to be written over code has been. */
+static inline void jit_code_written(JitCpu *j)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(j->code_write); i++) {
+        __atomic_store_n(&j->code_write[i], NULL, __ATOMIC_RELEASE);
+    }
+}
 
 /* --- jit-accel.c --- */
 void jit_forget_frames(JitCpu *j);

@@ -467,23 +467,34 @@ static bool from_victim(JitCpu *j, JitSpace *s, unsigned table, JitTlbEntry *e, 
     return false;
 }
 
-/* The discard of code before it is written. Leaves if the code that is running lies in the page.
+/*
+ * The discard of code before it is written. Leaves if the code that is running lies in the page.
+ * Between here and the write nobody may make new code of the old bytes: code_write says so to
+ * other CPUs, and only the careful variant says soon that it is done.
  */
 static void write_to_code(JitCpu *j, const JitRam *r, uint64_t phys, uint64_t len, bool careful)
 {
     Jit *jit = j->jit;
     uint8_t *host = r->host + (phys - r->phys);
+    const uint8_t *page = (uint8_t *)((uintptr_t)host & ~UINT64_C(4095));
+    bool shared = jit->cpus->len > 1;
     j->counters.code_writes++;
+    if (!careful && shared) {
+        jit_leave_careful(j);
+    }
     if (!careful) {
         uint64_t rip = jit_linear_rip(j->state);
         const JitFetch *f = &j->space->fetch[(rip >> 12) % JIT_FETCH_SIZE];
-        if (((f->tag ^ rip) >> 12) != 0 ||
-            f->host == (uint8_t *)((uintptr_t)host & ~UINT64_C(4095))) {
+        if (((f->tag ^ rip) >> 12) != 0 || f->host == page) {
             jit_leave_careful(j);
         }
     }
     pthread_mutex_lock(&jit->lock);
     jit_invalidate_range(jit, host, len);
+    if (shared) {
+        unsigned slot = j->code_write[0] && j->code_write[0] != page;
+        __atomic_store_n(&j->code_write[slot], page, __ATOMIC_RELEASE);
+    }
     pthread_mutex_unlock(&jit->lock);
 }
 
@@ -639,15 +650,8 @@ static uint8_t *bounce(JitCpu *j, uint64_t linear, unsigned size, bool read, boo
     return buffer;
 }
 
-void jit_commit_entry(JitCpu *j, uint64_t flags)
+static void commit(JitCpu *j)
 {
-    if (!j->bounced.active) {
-        return;
-    }
-    j->bounced.active = false;
-    if (!j->bounced.write) {
-        return;
-    }
     uint64_t mask = j->state->mode & X86_MODE_LMA ? UINT64_MAX : UINT32_MAX;
     unsigned size = j->bounced.size;
     const uint8_t *buffer = bounce_at(j, j->bounced.linear);
@@ -663,6 +667,17 @@ void jit_commit_entry(JitCpu *j, uint64_t flags)
         done += part;
     }
     jit_unpark(j);
+}
+
+void jit_commit_entry(JitCpu *j, uint64_t flags)
+{
+    if (j->bounced.active) {
+        j->bounced.active = false;
+        if (j->bounced.write) {
+            commit(j);
+        }
+    }
+    jit_code_written(j);
 }
 
 /* Then the instruction runs alone, so that the stop comes right behind it. */

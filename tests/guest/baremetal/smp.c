@@ -277,13 +277,16 @@ static void halting(void)
     equal(woken, CPUS - 1, "... all of them");
 }
 
-/* --- Code that another CPU writes --- */
+/* --- Code that another CPU writes, in a page with other code that stays --- */
+
+#define VERSIONS 200
 
 static void caller(unsigned id)
 {
     uint64_t (*volatile fn)(void) = (uint64_t(*)(void))(SPARE + 0x5000);
+    uint64_t (*volatile other)(void) = (uint64_t(*)(void))(SPARE + 0x5100);
     if (id == 0) {
-        for (uint32_t i = 1; i <= 40; i++) {
+        for (uint32_t i = 1; i <= VERSIONS; i++) {
             *(volatile uint32_t *)(SPARE + 0x5001) = i;
             for (unsigned j = 0; j < 50; j++) {
                 pause();
@@ -294,9 +297,9 @@ static void caller(unsigned id)
     /* values only grow, and in the end the last one is seen */
     uint64_t last = 0;
     uint64_t end = rdtsc() + 20000000000ull;
-    while (last < 40 && rdtsc() < end) {
+    while (last < VERSIONS && rdtsc() < end) {
         uint64_t v = fn();
-        if (v < last) {
+        if (v < last || other() != 0) {
             bad_order++;
         }
         last = v;
@@ -309,13 +312,14 @@ static void cross_modified_code(void)
     static const uint8_t code[] = { 0xb8, 0, 0, 0, 0, 0xc3 };
     for (unsigned i = 0; i < sizeof(code); i++) {
         *(volatile uint8_t *)(SPARE + 0x5000 + i) = code[i];
+        *(volatile uint8_t *)(SPARE + 0x5100 + i) = code[i];
     }
     bad_order = 0;
     ok(all(caller), "code that another CPU writes");
     equal(bad_order, 0, "... never goes back");
     unsigned good = 0;
     for (unsigned i = 1; i < CPUS; i++) {
-        good += read_after[i] == 40;
+        good += read_after[i] == VERSIONS;
     }
     equal(good, CPUS - 1, "... all see the last version");
 }
