@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "bus/device-internal.h"
 #include "bus/device.h"
+#include "config/absent.h"
 #include "object/property.h"
 #include "object/runstate.h"
 
@@ -69,18 +70,32 @@ static const char *device_alias_of(const char *type)
 
 /* --- Adding --- */
 
+ObjectClass *device_model_class(const char *model, Error **errp)
+{
+    const char *type = device_type_for_alias(model);
+    ObjectClass *klass = class_by_name(type);
+    if (klass && class_dynamic_cast(klass, TYPE_DEVICE)) {
+        return klass;
+    }
+    const char *near = type_nearest(type, TYPE_DEVICE),
+               *absent = absent_reason(ABSENT_DEVICE, model);
+    if (absent) {
+        error_set(errp, "'%s': %s", model, absent);
+    } else if (near) {
+        error_set(errp, "'%s' is not a valid device model name; did you mean '%s'?", model, near);
+    } else {
+        error_set(errp, "'%s' is not a valid device model name", model);
+    }
+    return NULL;
+}
+
 static DeviceClass *device_user_class(const char *driver, Error **errp)
 {
-    const char *type = device_type_for_alias(driver);
-    ObjectClass *klass = class_by_name(type);
-    if (!klass || !class_dynamic_cast(klass, TYPE_DEVICE)) {
-        const char *near = type_nearest(type, TYPE_DEVICE);
-        error_set(errp,
-                  near ? "'%s' is not a valid device model name; did you mean '%s'?"
-                       : "'%s' is not a valid device model name",
-                  driver, near);
+    ObjectClass *klass = device_model_class(driver, errp);
+    if (!klass) {
         return NULL;
     }
+    const char *type = class_name(klass);
     DeviceClass *dc = device_class_cast(klass);
     if (type_is_abstract(type) || !dc->user_creatable) {
         error_set(errp, "Parameter 'driver' expects a pluggable device type, but '%s' %s", driver,
@@ -338,16 +353,11 @@ static void device_help_collect(const Field *row, const ObjectClass *definer, vo
 
 bool device_print_help(const char *type_name, GString *out, Error **errp)
 {
-    const char *type = device_type_for_alias(type_name);
-    ObjectClass *klass = class_by_name(type);
-    if (!klass || !class_dynamic_cast(klass, TYPE_DEVICE)) {
-        const char *near = type_nearest(type, TYPE_DEVICE);
-        error_set(errp,
-                  near ? "'%s' is not a valid device model name; did you mean '%s'?"
-                       : "'%s' is not a valid device model name",
-                  type_name, near);
+    ObjectClass *klass = device_model_class(type_name, errp);
+    if (!klass) {
         return false;
     }
+    const char *type = class_name(klass);
     g_autoptr(GPtrArray) rows = g_ptr_array_new();
     class_foreach_property(klass, device_help_collect, rows);
     g_ptr_array_sort(rows, device_help_compare);

@@ -160,6 +160,9 @@ MUST_CHECK bool device_del_by_user(const char *id, Error **errp);
 Device *device_find(const char *id_or_path);
 /* -device help, -device T,help */
 void device_print_list(GString *out);
+/* The class of a model as people name it, aliases included; NULL with an error that says what to
+ * take instead. */
+ObjectClass *device_model_class(const char *model, Error **errp);
 MUST_CHECK bool device_print_help(const char *type_name, GString *out, Error **errp);
 void device_set_machine_ready(bool ready); /* from here on devices are hot-plugged */
 bool device_machine_is_ready(void);

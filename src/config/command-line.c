@@ -3,6 +3,7 @@
 
 #include <glib.h>
 
+#include "config/absent.h"
 #include "config/config-internal.h"
 #include "schema/config.h"
 
@@ -33,8 +34,10 @@ static bool fail_unknown(const char *word, Error **errp)
             return false;
         }
     }
-    const char *near = option_nearest(name);
-    if (near) {
+    const char *near = option_nearest(name), *absent = absent_reason(ABSENT_OPTION, name);
+    if (absent) {
+        error_set(errp, "%s: %s", word, absent);
+    } else if (near) {
         error_set(errp, "%s: unknown option; did you mean '-%s'?", word, near);
     } else {
         error_set(errp, "%s: unknown option; '-help' lists them", word);

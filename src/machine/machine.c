@@ -9,6 +9,7 @@
 #include "base/report.h"
 #include "base/text.h"
 #include "bus/device.h"
+#include "config/absent.h"
 #include "machine/machine-internal.h"
 #include "memory/backend.h"
 #include "object/user-creatable.h"
@@ -51,10 +52,12 @@ MachineClass *machine_class_find(const char *name, Error **errp)
     class_foreach(TYPE_MACHINE, false, machine_match, &search);
     if (!search.found) {
         const char *near = text_nearest(name, machine_next_name, &search);
+        const char *absent = absent_reason(ABSENT_MACHINE, name);
         error_set(errp,
-                  near ? "unsupported machine type '%s'; did you mean '%s'?"
-                       : "unsupported machine type '%s'; '-machine help' lists them",
-                  name, near);
+                  absent ? "unsupported machine type '%s': %s"
+                  : near ? "unsupported machine type '%s'; did you mean '%s'?"
+                         : "unsupported machine type '%s'; '-machine help' lists them",
+                  name, absent ? absent : near);
     }
     return search.found;
 }

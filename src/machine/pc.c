@@ -168,7 +168,10 @@ static bool make_nics(PcMachine *pc, Error **errp)
 {
     for (guint i = 0; i < pc->parent.nics->len; i++) {
         MachineNic *nic = pc->parent.nics->pdata[i];
-        Device *dev = device_try_new(nic->model ? nic->model : DEFAULT_NIC, errp);
+        /* "virtio" is how -net and -nic have always called it. */
+        const char *model = !nic->model || !strcmp(nic->model, "virtio") ? DEFAULT_NIC : nic->model;
+        ObjectClass *klass = device_model_class(model, errp);
+        Device *dev = klass ? device_try_new(class_name(klass), errp) : NULL;
         if (!dev) {
             return false;
         }
