@@ -31,6 +31,7 @@ typedef struct BlockBackend {
 /* What devices of this kind have in common. */
 typedef struct BlockConf {
     BlockBackend backend;
+    int32_t bootindex;                                /* -1: none */
     uint32_t logical_block_size, physical_block_size; /* bytes */
     uint32_t min_io_size, opt_io_size;                /* bytes; 0: unknown */
     uint32_t discard_granularity;                     /* bytes; UINT32_MAX: logical block size */
@@ -43,6 +44,8 @@ extern const ValueType value_type_block_drive;
 #define BLOCK_PROPERTIES(S, conf)                                                                 \
     PROP_CUSTOM("drive", S, conf.backend, value_type_block_drive, .flags = FIELD_OPTIONAL,        \
                 .help = "id of the drive, or node name"),                                         \
+        PROP_INT32("bootindex", S, conf.bootindex, -1, PROP_RANGE(-1, INT32_MAX),                 \
+                   .help = "place in the order that firmware boots from; -1: none"),              \
         PROP_UINT32("logical_block_size", S, conf.logical_block_size, 512,                        \
                     .help = "bytes of a block as the guest addresses it"),                        \
         PROP_UINT32("physical_block_size", S, conf.physical_block_size, 512,                      \
@@ -83,7 +86,8 @@ typedef struct BlockDrive {
     char *id;
     DriveInterface interface;
     bool has_interface;
-    int index, bus, unit; /* -1: not given */
+    int index, bus, unit;
+    bool by_bus; /* bus or unit were given, not index */
     DriveMedia media;
     BlockNode *node; /* reference; NULL: empty (CD-ROM, floppy) */
     bool write_through;

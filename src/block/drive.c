@@ -273,7 +273,8 @@ static void choose_place(BlockDrive *d, const DriveOptions *o)
                 : d->interface == DRIVE_INTERFACE_SCSI                                        ? 7
                                                                                               : 0;
     d->index = o->has_index ? o->index : -1;
-    if (o->has_bus || o->has_unit) {
+    d->by_bus = o->has_bus || o->has_unit;
+    if (d->by_bus) {
         d->bus = o->has_bus ? o->bus : 0;
         d->unit = o->has_unit ? o->unit : 0;
         if (d->index < 0) {

@@ -25,6 +25,23 @@ char *device_describe(Device *dev)
     return g_strdup_printf("device %s", object_type_name(&dev->parent));
 }
 
+char *device_fw_path(Device *dev)
+{
+    Bus *bus = dev->parent_bus;
+    BusClass *k = bus ? bus_class_of(bus) : NULL;
+    g_autofree char *own = k && k->device_fw_path ? k->device_fw_path(dev) : NULL;
+    g_autofree char *above = NULL;
+
+    if (!own) {
+        return NULL;
+    }
+    if (!bus->owner || bus->owner->parent_bus == bus_system()) {
+        return g_strdup_printf("/%s", own); /* its bus names the host bridge, too */
+    }
+    above = device_fw_path(bus->owner);
+    return above ? g_strdup_printf("%s/%s", above, own) : NULL;
+}
+
 Device *device_new(const char *type_name)
 {
     return device_cast(object_new(type_name));

@@ -147,6 +147,12 @@ void device_destroy(Device *dev);
 /* "device 'net0'" or "device virtio-net-pci at 03.0": for messages; owned by the caller. */
 char *device_describe(Device *dev);
 
+/*
+ * Where firmware finds a device: "/pci@i0cf8/ide@1,1/drive@0/disk@0" (Open Firmware's naming); NULL
+ * if one of the buses on the way has no addresses for firmware. g_free.
+ */
+char *device_fw_path(Device *dev);
+
 /* --- -device and device_add --- */
 
 /*

@@ -434,6 +434,7 @@ static void machine_finalize(Object *obj)
     Machine *m = machine_cast(obj);
     machine_drop_ram(m);
     g_free(m->mem_path);
+    g_free(m->debugcon);
     for (int i = 0; i < MACHINE_SERIAL_PORTS; i++) {
         g_free(m->serial[i]);
     }

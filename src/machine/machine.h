@@ -128,6 +128,7 @@ struct Machine {
     char *serial[MACHINE_SERIAL_PORTS];     /* chardev ids; NULL: no port */
     char *parallel[MACHINE_PARALLEL_PORTS]; /* chardev ids */
     GPtrArray *nics;                        /* MachineNic, owned */
+    char *debugcon;                         /* chardev id of -debugcon; NULL: none */
     MachineDefaults defaults;
     char *vga;                 /* -vga: device model; NULL: the default */
     GPtrArray *firmware_paths; /* char *: -L folders, searched in order */
@@ -163,6 +164,7 @@ struct MachineClass {
     const char *default_cpu_type; /* NULL: none */
     const char *default_nic;
     const char *default_boot_order;
+    bool has_debugcon;
     bool no_serial, no_parallel, no_floppy, no_cdrom;
     bool dies_supported, clusters_supported;
     bool hotpluggable_cpus, numa_supported;

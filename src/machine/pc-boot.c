@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/report.h"
 #include "devices/char/serial-isa.h"
+#include "devices/ide/ide.h"
 #include "devices/misc/fw-cfg.h"
 #include "devices/timer/hpet.h"
 #include "devices/timer/mc146818.h"
@@ -262,6 +263,75 @@ static bool add_u32_file(PcMachine *pc, const char *name, uint32_t value, Error 
     return fw_cfg_add_file(pc->fw_cfg, name, file, errp);
 }
 
+/* --- Boot order: the devices with a boot index, as firmware finds them --- */
+
+typedef struct BootEntry {
+    int64_t index;
+    Device *dev; /* borrowed */
+} BootEntry;
+
+static bool note_boot_device(Object *obj, void *opaque)
+{
+    BootEntry entry = { .index = -1 };
+
+    /* A transport shows its device's property: the class tells who has it. */
+    if (object_dynamic_cast(obj, TYPE_DEVICE) &&
+        class_find_property(object_class(obj), "bootindex")) {
+        entry = (BootEntry){ object_get_int(obj, "bootindex", &error_abort), (Device *)obj };
+    }
+    if (entry.index >= 0) {
+        g_array_append_val((GArray *)opaque, entry);
+    }
+    return true;
+}
+
+static int compare_boot_entries(const void *a, const void *b)
+{
+    const BootEntry *x = a, *y = b;
+
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static bool add_boot_order(PcMachine *pc, Error **errp)
+{
+    g_autoptr(GArray) entries = g_array_new(false, false, sizeof(BootEntry));
+    g_autoptr(GString) order = g_string_new(NULL);
+    g_autoptr(GBytes) file = NULL;
+
+    object_foreach_descendant(&pc->parent.parent, note_boot_device, entries);
+    g_array_sort(entries, compare_boot_entries);
+    for (guint i = 0; i < entries->len; i++) {
+        const BootEntry *e = &g_array_index(entries, BootEntry, i);
+        g_autofree char *path = device_fw_path(e->dev);
+        if (i && e[-1].index == e->index) {
+            g_autofree char *a = device_describe(e[-1].dev), *b = device_describe(e->dev);
+            error_set(errp, "bootindex %" PRId64 " is used twice, by %s and %s", e->index, a, b);
+            return false;
+        }
+        if (path) {
+            g_string_append_printf(order, "%s\n", path);
+        }
+    }
+    if (pc->parent.boot.strict) {
+        g_string_append(order, "HALT\n");
+    }
+    if (!order->len) {
+        return true;
+    }
+    order->str[order->len - 1] = 0;
+    file = g_bytes_new(order->str, order->len);
+    return fw_cfg_add_file(pc->fw_cfg, "bootorder", file, errp);
+}
+
+static bool add_splash_time(PcMachine *pc, Error **errp)
+{
+    uint16_t ms = htole16((uint16_t)pc->parent.boot.splash_time);
+    g_autoptr(GBytes) file = g_bytes_new(&ms, sizeof(ms));
+
+    return pc->parent.boot.splash_time < 0 ||
+           fw_cfg_add_file(pc->fw_cfg, "etc/boot-menu-wait", file, errp);
+}
+
 /* NUMA: nodes, then the node of each CPU, then the bytes of each node. */
 static void add_numa_item(PcMachine *pc)
 {
@@ -303,7 +373,7 @@ static bool make_fw_cfg(PcMachine *pc, Error **errp)
         }
     }
     return fw_cfg_add_file(pc->fw_cfg, "etc/system-states", states_file, errp) &&
-           add_e820_file(pc, errp) &&
+           add_e820_file(pc, errp) && add_boot_order(pc, errp) && add_splash_time(pc, errp) &&
            (m->boot.reboot_timeout < 0 ||
             add_u32_file(pc, "etc/boot-fail-wait", m->boot.reboot_timeout, errp));
 }
@@ -415,6 +485,9 @@ void pc_after_reset(PcMachine *pc)
         setup_keyboard();
     }
     southbridge_setup(pc->bridge, pc->pm);
+    if (!pc_machine_class_of(pc)->q35) {
+        piix3_ide_setup(pc->ide);
+    }
     if (pc->acpi_tables) {
         size_t size;
         const void *data = g_bytes_get_data(pc->acpi_tables, &size);

@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "accel/accel.h"
+#include "block/backend.h"
 #include "cpu/cpu.h"
 #include "devices/char/serial-isa.h"
+#include "devices/ide/ide.h"
 #include "devices/input/i8042.h"
 #include "devices/intc/i8259.h"
 #include "devices/intc/ioapic.h"
@@ -83,6 +85,81 @@ static bool make_bridge(PcMachine *pc, Error **errp)
     return true;
 }
 
+/* --- Disks --- */
+
+static bool make_ide(PcMachine *pc, Error **errp)
+{
+    bool q35 = pc_machine_class_of(pc)->q35;
+    PciDevice *dev = pci_device_create(pc->pci, q35 ? PCI_DEVFN(31, 2) : PCI_DEVFN(1, 1),
+                                       q35 ? TYPE_ICH9_AHCI : TYPE_PIIX3_IDE, errp);
+
+    pc->ide = dev ? &dev->parent : NULL;
+    return dev != NULL;
+}
+
+/* node NULL: an empty CD-ROM drive. */
+static bool plug_ide(PcMachine *pc, bool cd, const char *drive, unsigned bus_n, int unit,
+                     Error **errp)
+{
+    Bus *bus = ide_controller_bus(pc->ide, bus_n);
+    Device *dev;
+
+    if (!bus) {
+        error_set(errp, "the IDE controller of this machine has no bus %u", bus_n);
+        return false;
+    }
+    dev = device_new(cd ? TYPE_IDE_CD : TYPE_IDE_HD);
+    if ((drive && !object_set_text(&dev->parent, "drive", drive, errp)) ||
+        !object_set_int(&dev->parent, "unit", unit, errp)) {
+        object_unref(&dev->parent);
+        return false;
+    }
+    return device_realize_and_unref(dev, bus, errp);
+}
+
+typedef struct PlugDrives {
+    PcMachine *pc;
+    Error **errp;
+} PlugDrives;
+
+static bool plug_drive(BlockDrive *drive, void *opaque)
+{
+    PlugDrives *p = opaque;
+    /* SATA has one drive a port: what is counted through goes from port to port. */
+    bool by_port = pc_machine_class_of(p->pc)->q35 && !drive->by_bus;
+
+    if (drive->interface != DRIVE_INTERFACE_IDE || drive->taken) {
+        return true;
+    }
+    if (!plug_ide(p->pc, drive->media == DRIVE_MEDIA_CDROM, drive->id,
+                  (unsigned)(by_port ? drive->index : drive->bus), by_port ? 0 : drive->unit,
+                  p->errp)) {
+        error_prepend(p->errp, "-drive id=%s,if=ide: ", drive->id);
+        return false;
+    }
+    return true;
+}
+
+#define DEFAULT_CD_INDEX 2
+
+static bool make_drives(PcMachine *pc, Error **errp)
+{
+    PlugDrives p = { .pc = pc, .errp = errp };
+    bool q35 = pc_machine_class_of(pc)->q35;
+    Error *err = NULL;
+
+    p.errp = &err;
+    block_drive_foreach(plug_drive, &p);
+    if (err) {
+        error_propagate(errp, err);
+        return false;
+    }
+    if (!pc->parent.defaults.cdrom || block_drive_by_index(DRIVE_INTERFACE_IDE, DEFAULT_CD_INDEX)) {
+        return true;
+    }
+    return plug_ide(pc, true, NULL, q35 ? DEFAULT_CD_INDEX : DEFAULT_CD_INDEX / 2, 0, errp);
+}
+
 static bool make_hpet(PcMachine *pc, Error **errp)
 {
     Device *hpet;
@@ -155,6 +232,16 @@ static bool make_serial_ports(PcMachine *pc, Error **errp)
             return false;
         }
     }
+    if (pc->parent.debugcon) {
+        Device *dev = device_new("isa-debugcon");
+        if (!object_set_text(&dev->parent, "chardev", pc->parent.debugcon, errp)) {
+            object_unref(&dev->parent);
+            return false;
+        }
+        if (!device_realize_and_unref(dev, &pc->isa->parent, errp)) {
+            return false;
+        }
+    }
     for (int i = 0; i < MACHINE_PARALLEL_PORTS; i++) {
         if (pc->parent.parallel[i]) {
             error_set(errp, "-parallel: the machine has no parallel port; use -serial");
@@ -220,13 +307,13 @@ static bool build(PcMachine *pc, Error **errp)
 {
     pc_make_lines(pc);
     if (!pc_make_cpus(pc, errp) || !make_host(pc, errp) || !make_bridge(pc, errp) ||
-        !make_isa_devices(pc, errp)) {
+        !make_isa_devices(pc, errp) || !make_ide(pc, errp)) {
         return false;
     }
     pc_connect_lines(pc);
     pc->fw_cfg = make(pc, "fw_cfg", TYPE_FW_CFG_IO, bus_system(), errp);
     return pc->fw_cfg && pc_make_firmware(pc, errp) && make_serial_ports(pc, errp) &&
-           make_nics(pc, errp);
+           make_drives(pc, errp) && make_nics(pc, errp);
 }
 
 static void take_apart(PcMachine *pc)
@@ -312,6 +399,7 @@ static void pc_class_init(ObjectClass *klass, const void *data)
     mc->default_boot_order = "cad";
     mc->dies_supported = true;
     mc->numa_supported = true;
+    mc->has_debugcon = true;
     mc->no_floppy = true;
     mc->no_parallel = true;
     mc->init = pc_init;

@@ -28,6 +28,7 @@ typedef struct PcMachine {
     PciBus *pci;
     PciDevice *bridge, *pm; /* the same device on q35 */
     IsaBus *isa;
+    Device *ide; /* borrowed */
     Device *pic, *ioapic, *pit, *rtc, *hpet, *i8042, *port92, *fw_cfg;
     Irq *gsi;        /* GSI_COUNT lines, owned */
     Irq *a20, *intr; /* one line each, owned */
@@ -37,7 +38,7 @@ typedef struct PcMachine {
     MemoryRegion bios, bios_low;
     uint64_t bios_size;  /* bytes; 0: none mapped */
     bool wants_firmware; /* somebody would run it */
-    bool booted_once;     /* the order of -boot once= has had its turn */
+    bool booted_once;    /* the order of -boot once= has had its turn */
     bool boot_direct;    /* -kernel without firmware */
     DirectBoot *boot;    /* with boot_direct, from machine-ready on */
     hwaddr acpi_base;    /* where the tables lie; 0: none */

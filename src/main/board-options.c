@@ -145,6 +145,7 @@ bool board_options_apply(Machine *m, const Config *config, Error **errp)
         m->mem_path = g_strdup(*config_get(config, mem_path));
     }
     m->mem_prealloc = config_get(config, mem_prealloc) != NULL;
+    m->defaults.cdrom = !config_get(config, nodefaults) && !machine_class_of(m)->no_cdrom;
     FOREACH_ITEM(config, L, i)
     {
         const option_type_L *path = config_at(config, L, i);
@@ -193,6 +194,26 @@ static bool add_serial(Machine *m, unsigned i, const char *text, Error **errp)
            monitor_new(NULL, chr, MONITOR_MODE_READLINE, false, errp) != NULL;
 }
 
+static bool add_debugcon(Machine *m, const Config *config, Error **errp)
+{
+    const option_type_debugcon *text = config_get(config, debugcon);
+    Chardev *chr;
+
+    if (!text) {
+        return true;
+    }
+    if (!machine_class_of(m)->has_debugcon) {
+        error_set(errp, "-debugcon: machine '%s' has no port for it", machine_class_of(m)->name);
+        return false;
+    }
+    if (!chardev_new_from_text("debugcon", *text, NULL, &chr, errp)) {
+        error_prepend(errp, "-debugcon %s: ", *text);
+        return false;
+    }
+    m->debugcon = chr ? g_strdup(chardev_id(chr)) : NULL;
+    return true;
+}
+
 bool board_options_add_ports(Machine *m, const Config *config, Error **errp)
 {
     size_t serials = config_count(config, serial), parallels = config_count(config, parallel);
@@ -211,6 +232,9 @@ bool board_options_add_ports(Machine *m, const Config *config, Error **errp)
             error_set(errp, "-parallel %s: no machine has a parallel port; use -serial", *text);
             return false;
         }
+    }
+    if (!add_debugcon(m, config, errp)) {
+        return false;
     }
     if (serials || machine_class_of(m)->no_serial || config_get(config, nodefaults)) {
         return true;

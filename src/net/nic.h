@@ -35,7 +35,9 @@ typedef struct Nic {
     PROP_CUSTOM("mac", S, conf.mac, value_type_mac, .flags = FIELD_OPTIONAL,                \
                 .help = "Ethernet address"),                                                \
         PROP_CUSTOM("netdev", S, conf.peers, value_type_nic_peers, .flags = FIELD_OPTIONAL, \
-                    .help = "id of the back end")
+                    .help = "id of the back end"),                                          \
+        PROP_INT32("bootindex", S, conf.bootindex, -1, PROP_RANGE(-1, INT32_MAX),           \
+                   .help = "place in the order that firmware boots from; -1: none")
 
 extern const ValueType value_type_mac, value_type_nic_peers;
 

@@ -162,15 +162,24 @@ static char *bus_device_path(Device *dev)
     return pci_device_path(pci_device_cast(dev));
 }
 
+/* What firmware paths call the root bus by: the port of its address register. */
+#define PCI_FW_PORT 0x0cf8u
+
 static char *bus_device_fw_path(Device *dev)
 {
     PciDevice *pci = pci_device_cast(dev);
     const char *name = pci_class_fw_name(pci_get_word(pci->config + PCI_CLASS_DEVICE));
-    GString *out = g_string_new(name);
+    GString *out = g_string_new(NULL);
+    const PciBus *bus = pci_device_bus(pci);
 
-    if (!name) {
-        g_string_printf(out, "pci%04x,%04x", pci_get_word(pci->config + PCI_VENDOR_ID),
-                        pci_get_word(pci->config + PCI_DEVICE_ID));
+    if (!bus->bridge) { /* behind configuration mechanism #1 */
+        g_string_append_printf(out, "pci@i%04x/", PCI_FW_PORT + bus->root_number);
+    }
+    if (name) {
+        g_string_append(out, name);
+    } else {
+        g_string_append_printf(out, "pci%04x,%04x", pci_get_word(pci->config + PCI_VENDOR_ID),
+                               pci_get_word(pci->config + PCI_DEVICE_ID));
     }
     g_string_append_printf(out, "@%x", PCI_SLOT(pci->devfn));
     if (PCI_FUNC(pci->devfn)) {

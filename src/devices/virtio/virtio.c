@@ -44,11 +44,25 @@ static char *virtio_bus_device_path(Device *dev)
     return k->device_path ? k->device_path(proxy) : NULL;
 }
 
+/* The unit below the transport, by what firmware looks for. */
+static char *virtio_bus_device_fw_path(Device *dev)
+{
+    switch (((VirtioDevice *)dev)->device_id) {
+    case VIRTIO_ID_NET:
+        return g_strdup("ethernet-phy@0");
+    case VIRTIO_ID_BLOCK:
+        return g_strdup("disk@0,0");
+    default:
+        return NULL;
+    }
+}
+
 static void virtio_bus_class_init(ObjectClass *klass, const void *data)
 {
     BusClass *k = bus_class_cast(klass);
     k->max_devices = 1;
     k->device_path = virtio_bus_device_path;
+    k->device_fw_path = virtio_bus_device_fw_path;
 }
 
 static const TypeInfo virtio_bus_info = {
