@@ -1,6 +1,7 @@
 /* Handing queues over to a vhost back end and taking them back. */
 #include "devices/virtio/virtio-vhost.h"
 
+#include "devices/virtio/in-flight.h"
 #include "devices/virtio/transport.h"
 #include "devices/virtio/virtqueue-internal.h"
 
@@ -104,8 +105,12 @@ static void guest_ring(void *guest, unsigned index, VhostGuestRing *ring)
 
 static uint32_t guest_base(void *guest, unsigned index)
 {
-    const Virtqueue *vq = &((VirtioDevice *)guest)->queues[index];
+    VirtioDevice *vdev = guest;
+    Virtqueue *vq = &vdev->queues[index];
     if (!virtqueue_is_packed(vq)) {
+        if (vdev->out_of_order) {
+            in_flight_begin(vq, vq->avail_idx);
+        }
         return vq->avail_idx;
     }
     uint32_t avail = vq->avail_idx | (vq->avail_wrap ? VIRTQ_EVENT_WRAP : 0);
@@ -136,73 +141,6 @@ static void guest_set_base(void *guest, unsigned index, uint32_t base)
     virtqueue_recover(vq);
 }
 
-/*
- * A split ring whose back end is gone: which buffers are in flight, if it used them out of order?
- *
- * Both rings remember the last `size` entries. A head whose last entry in the available ring is not
- * newer than its last in the used ring has been used, since the driver makes it available again
- * only after that; every other one may be in flight. If these are as many as the indices say are in
- * flight, they are the ones. The next back end begins at the used index: there they are put into
- * the available ring, which drivers write and never read (2.7.6).
- */
-typedef struct InFlight {
-    unsigned count;
-    uint16_t heads[VIRTQUEUE_MAX_SIZE]; /* in the order they were made available */
-} InFlight;
-
-static void in_flight_find(const Virtqueue *vq, const RingMap *map, uint16_t avail, uint16_t used,
-                           InFlight *f)
-{
-    enum { NEVER = INT32_MIN };
-    unsigned mask = vq->size - 1;
-    g_autofree int32_t *used_at = g_new(int32_t, vq->size); /* relative to `used`, as below */
-    g_autofree bool *seen = g_new0(bool, vq->size);
-    int in_flight = (uint16_t)(avail - used);
-    for (unsigned i = 0; i < vq->size; i++) {
-        used_at[i] = NEVER;
-    }
-    for (int at = -(int)vq->size; at < 0; at++) {
-        uint32_t offset = VIRTQ_USED_RING + VIRTQ_USED_ELEM_SIZE * ((used + at) & mask);
-        uint32_t id = ring_area_load16(&map->device, offset);
-        if (id < vq->size) {
-            used_at[id] = at;
-        }
-    }
-    f->count = 0;
-    for (int at = in_flight - 1; at >= in_flight - (int)vq->size; at--) {
-        uint32_t offset = VIRTQ_AVAIL_RING + sizeof(uint16_t) * ((used + at) & mask);
-        uint16_t head = ring_area_load16(&map->driver, offset);
-        if (head < vq->size && !seen[head]) {
-            seen[head] = true;
-            if (at > used_at[head]) {
-                f->heads[f->count++] = head;
-            }
-        }
-    }
-}
-
-/* False if the rings leave it open. */
-static bool in_flight_restore(Virtqueue *vq, const RingMap *map)
-{
-    uint16_t used = ring_area_load16_acquire(&map->device, VIRTQ_USED_IDX);
-    uint16_t avail = ring_area_load16_acquire(&map->driver, VIRTQ_AVAIL_IDX);
-    uint16_t in_flight = avail - used;
-    g_autofree InFlight *f = g_new(InFlight, 1);
-    if (!in_flight || in_flight > vq->size) {
-        return true; /* none; or the driver broke the ring, which whoever pops finds */
-    }
-    in_flight_find(vq, map, avail, used, f);
-    if (f->count != in_flight) {
-        return false;
-    }
-    for (unsigned i = 0; i < in_flight; i++) {
-        uint16_t slot = (used + i) & (vq->size - 1);
-        ring_area_store16(&map->driver, VIRTQ_AVAIL_RING + sizeof(uint16_t) * slot,
-                          f->heads[in_flight - 1 - i]);
-    }
-    return true;
-}
-
 static bool guest_restore_base(void *guest, unsigned index, bool recorded)
 {
     VirtioDevice *vdev = guest;
@@ -216,8 +154,8 @@ static bool guest_restore_base(void *guest, unsigned index, bool recorded)
     if (!virtqueue_is_packed(vq)) {
         vq->used_idx = ring_area_load16(&map->device, VIRTQ_USED_IDX);
         vq->avail_idx = vq->used_idx;
-        if (!recorded && !virtio_has_feature(vdev, VIRTIO_F_IN_ORDER)) {
-            known = in_flight_restore(vq, map);
+        if (!recorded && vdev->out_of_order) {
+            known = in_flight_restore(vq);
         }
     } else {
         /* 2.8: used entries lie over the chains they answer, so the ring does not tell. */

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/report.h"
+#include "devices/virtio/in-flight.h"
 #include "devices/virtio/transport.h"
 #include "devices/virtio/virtqueue-internal.h"
 #include "event/call.h"
@@ -545,6 +546,9 @@ void virtio_notify(VirtioDevice *vdev, Virtqueue *vq)
 void virtio_queue_interrupt(VirtioDevice *vdev, unsigned index)
 {
     ASSERT_MACHINE_LOCKED();
+    if (vdev->queues[index].foreign && vdev->queues[index].in_flight) {
+        in_flight_note(&vdev->queues[index]);
+    }
     __atomic_or_fetch(&vdev->isr, 1, __ATOMIC_SEQ_CST);
     virtio_transport(vdev)->notify(virtio_proxy(vdev), vdev->queues[index].vector);
 }

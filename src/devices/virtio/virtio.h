@@ -74,6 +74,7 @@ struct VirtioDevice {
     bool ioeventfd_started;
     bool ioeventfd_forced;    /* vhost needs them */
     bool use_guest_notifiers; /* interrupts go through the queues' guest notifiers */
+    bool out_of_order;        /* a vhost back end may use buffers out of order */
     bool config_pending;      /* a change not yet told, while the machine was stopped */
     uint16_t config_vector;
     uint16_t queue_sel;

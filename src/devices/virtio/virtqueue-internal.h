@@ -93,6 +93,7 @@ struct Virtqueue {
     bool host_notifier_ready, guest_notifier_ready;
     bool foreign; /* a vhost back end works the ring */
     BottomHalf *kick_bh;
+    struct InFlight *in_flight; /* machine lock; NULL: not noted */
 };
 
 enum { RING_EMPTY = 0, RING_BROKEN = -1, RING_OK = 1 };

@@ -2,6 +2,7 @@
  * Queue elements: from a checked chain of descriptors to mapped scatter lists and back, and what
  * both ring formats share.
  */
+#include "devices/virtio/in-flight.h"
 #include "devices/virtio/virtqueue-internal.h"
 
 #include <inttypes.h>
@@ -152,6 +153,7 @@ void virtqueue_finish(Virtqueue *vq)
     if (vq->kick_bh) {
         bh_free(vq->kick_bh);
     }
+    in_flight_free(vq->in_flight);
     g_free(vq->order);
     g_free(vq->staged);
     g_free(vq->segments);

@@ -295,6 +295,7 @@ static bool base_realize(VirtioDevice *vdev, Error **errp)
     }
     b->label = device_describe(virtio_proxy(vdev));
     virtio_init(vdev, m->pci.name, b->shape.virtio_id, b->shape.config_size);
+    vdev->out_of_order = true;
     for (unsigned i = 0; i < b->shape.queues; i++) {
         virtio_add_queue(vdev, b->shape.queue_size, base_handle);
     }
