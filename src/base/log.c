@@ -14,6 +14,17 @@ unsigned log_mask;
 static FILE *log_file; /* NULL: stderr */
 static GMutex log_file_lock;
 
+typedef struct LogRange {
+    uint64_t first, last;
+} LogRange;
+
+/* -dfilter: LogRange, NULL: all. Written at start-up, before threads log. */
+static GArray *log_ranges;
+
+/* The accelerator of this process's machine. Main thread. */
+static void (*log_listener)(void *opaque);
+static void *log_listener_opaque;
+
 const LogItemInfo log_items[] = {
     { LOG_OUT_ASM, "out_asm", "show generated host assembly code for each translated block" },
     { LOG_IN_ASM, "in_asm", "show the guest assembly code of each translated block" },
@@ -83,6 +94,81 @@ bool log_parse_items(const char *text, unsigned *mask, Error **errp)
 void log_set_mask(unsigned mask)
 {
     __atomic_store_n(&log_mask, mask, __ATOMIC_RELAXED);
+    if (log_listener) {
+        log_listener(log_listener_opaque);
+    }
+}
+
+void log_set_listener(void (*fn)(void *opaque), void *opaque)
+{
+    log_listener = fn;
+    log_listener_opaque = opaque;
+}
+
+/* --- Addresses --- */
+
+static bool log_parse_range(const char *text, LogRange *range)
+{
+    char *end;
+    uint64_t second;
+    errno = 0;
+    range->first = g_ascii_strtoull(text, &end, 0);
+    bool to = g_str_has_prefix(end, "..");
+    char sign = *end;
+    if (end == text || errno || !(to || sign == '+' || sign == '-')) {
+        return false;
+    }
+    text = end + (to ? 2 : 1);
+    second = g_ascii_strtoull(text, &end, 0);
+    if (end == text || *end || errno) {
+        return false;
+    }
+    if (to) {
+        range->last = second;
+    } else if (sign == '+') {
+        range->last = range->first + second - 1;
+    } else {
+        range->last = range->first;
+        range->first -= second - 1;
+    }
+    return (to || second) && range->first <= range->last;
+}
+
+bool log_set_filter(const char *ranges, Error **errp)
+{
+    GArray *list = NULL;
+    if (ranges) {
+        g_auto(GStrv) texts = g_strsplit(ranges, ",", -1);
+        list = g_array_new(FALSE, FALSE, sizeof(LogRange));
+        for (char **text = texts; *text; text++) {
+            LogRange range;
+            if (!log_parse_range(*text, &range)) {
+                error_set(errp,
+                          "'%s' is not a range of addresses: START..END, START+LENGTH or "
+                          "START-LENGTH is expected",
+                          *text);
+                g_array_free(list, TRUE);
+                return false;
+            }
+            g_array_append_val(list, range);
+        }
+    }
+    if (log_ranges) {
+        g_array_free(log_ranges, TRUE);
+    }
+    log_ranges = list;
+    return true;
+}
+
+bool log_wants_address(uint64_t addr)
+{
+    for (guint i = 0; log_ranges && i < log_ranges->len; i++) {
+        const LogRange *range = &g_array_index(log_ranges, LogRange, i);
+        if (addr >= range->first && addr <= range->last) {
+            return true;
+        }
+    }
+    return !log_ranges;
 }
 
 static void log_replace_file(FILE *file)
@@ -128,6 +214,10 @@ void log_finish(void)
 {
     log_set_mask(0);
     log_replace_file(NULL);
+    if (log_ranges) {
+        g_array_free(log_ranges, TRUE);
+        log_ranges = NULL;
+    }
 }
 
 void log_printf(const char *fmt, ...)

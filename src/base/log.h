@@ -48,6 +48,16 @@ static inline bool log_enabled(unsigned items)
 /* Parse "int,guest_errors" or "all"; false with an error that suggests the nearest item. */
 MUST_CHECK bool log_parse_items(const char *text, unsigned *mask, Error **errp);
 void log_set_mask(unsigned mask);
+/* Told after each change of the mask, by its thread; NULL: nobody. One listener: the accelerator,
+ * whose code logs or doesn't. */
+void log_set_listener(void (*fn)(void *opaque), void *opaque);
+/*
+ * Only about guest addresses of these ranges (-dfilter): "START..END", "START+LENGTH",
+ * "START-LENGTH", separated by commas. For items about places in the guest's code. Before threads
+ * log; NULL: about all.
+ */
+MUST_CHECK bool log_set_filter(const char *ranges, Error **errp);
+bool log_wants_address(uint64_t addr);
 /* Write to a file ("%d" becomes the pid) from now on; NULL goes back to stderr. */
 MUST_CHECK bool log_set_file(const char *path, Error **errp);
 void log_finish(void);

@@ -37,6 +37,7 @@
 #include "schema/chardev.h"
 #include "schema/config.h"
 #include "schema/hardware.h"
+#include "schema/jit.h"
 #include "schema/run.h"
 #include "schema/trace.h"
 #include "trace/options.h"
@@ -164,6 +165,11 @@ static PhaseResult configure_debugging(StartUp *s, Error **errp)
     }
     if (items && !log_parse_items(*items, &mask, errp)) {
         error_prepend(errp, "-d %s: ", *items);
+        return PHASE_FAILED;
+    }
+    const option_type_dfilter *filter = config_get(s->config, dfilter);
+    if (filter && !log_set_filter(*filter, errp)) {
+        error_prepend(errp, "-dfilter: ");
         return PHASE_FAILED;
     }
     log_set_mask(mask);
@@ -467,11 +473,17 @@ static bool try_accel(StartUp *s, const char *name, json_t *properties, Error **
         error_set(errp, "invalid accelerator %s", name);
         return false;
     }
-    if (!accel_start(type, properties, &s->machine->parent, errp)) {
-        error_prepend(errp, "failed to initialize %s: ", name);
-        return false;
+    json_t *all = properties ? json_copy(properties) : json_object();
+    if (config_get(s->config, perfmap) && (!g_strcmp0(type, accel_type_for_name("jit")) ||
+                                           !g_strcmp0(type, accel_type_for_name("tcg")))) {
+        json_object_set_new(all, "perf-map", json_string("on"));
     }
-    return true;
+    bool ok = accel_start(type, all, &s->machine->parent, errp);
+    json_decref(all);
+    if (!ok) {
+        error_prepend(errp, "failed to initialize %s: ", name);
+    }
+    return ok;
 }
 
 /* In the order given; each that can't be had is one line, and the next is tried. */

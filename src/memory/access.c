@@ -381,6 +381,9 @@ static uint64_t copy_step(AddressSpace *as, hwaddr addr, MemTxAttrs attrs, uint8
                 memset(buf, 0xff, t.length);
             }
             if (what != COPY_WRITE_ROM) {
+                log_guest_error("Invalid %s at address 0x%" PRIx64 ", %" PRIu64 " bytes: %s\n",
+                                is_write ? "write" : "read", addr, t.length,
+                                t.refused ? "refused" : "nothing is there");
                 *result |= t.refused ? MEMTX_ERROR : MEMTX_DECODE_ERROR;
             }
             return t.length;

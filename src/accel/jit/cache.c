@@ -18,6 +18,7 @@
 
 #include "base/fault.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "cpu/debug.h"
 #include "memory/ram.h"
 
@@ -338,6 +339,9 @@ static bool invalidate_in_page(Jit *jit, const uint8_t *page, uint64_t from, uin
         bool second = b->source2 && page_of(b->source2) == p->host;
         JitBlock *next = second ? b->page2_next : b->page_next;
         if (overlaps(b, p, from, to)) {
+            if (log_enabled(LOG_PAGE)) {
+                jit_log_discard(b);
+            }
             discard(jit, b);
             if (b->source2) {
                 JitPage *other = jit_find_page(jit, page_of(second ? b->source : b->source2));

@@ -14,6 +14,7 @@
 #include <ucontext.h>
 
 #include "base/fault.h"
+#include "base/log.h"
 #include "cpu/debug.h"
 #include "cpu/x86/exception.h"
 
@@ -195,6 +196,10 @@ static void set_rip_base(JitCpu *j, uint64_t linear)
 static const uint8_t *enter_at(JitCpu *j, const JitBlock *b, uint64_t linear)
 {
     set_rip_base(j, linear);
+    if (log_enabled(LOG_EXEC | LOG_CPU)) {
+        x86_park_fpu(j->cpu);
+        jit_log_entry(j, b, linear);
+    }
     j->tmp = jit_flags_rax(j->state);
     jit_unpark(j);
     return b->indirect;
@@ -282,10 +287,12 @@ const uint8_t *jit_chain_entry(JitCpu *j, JitExit *x, uint64_t flags)
     if (!b) {
         return j->jit->stubs.leave;
     }
-    pthread_mutex_lock(&j->jit->lock);
-    jit_chain(j->jit, x, b);
-    pthread_mutex_unlock(&j->jit->lock);
-    j->counters.chains++;
+    if (LIKELY(!__atomic_load_n(&j->jit->unchained, __ATOMIC_RELAXED))) {
+        pthread_mutex_lock(&j->jit->lock);
+        jit_chain(j->jit, x, b);
+        pthread_mutex_unlock(&j->jit->lock);
+        j->counters.chains++;
+    }
     return enter_at(j, b, linear);
 }
 

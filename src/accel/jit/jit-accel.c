@@ -12,6 +12,7 @@
 #endif
 
 #include "accel/jit/jit-internal.h"
+#include "base/log.h"
 #include "base/thread.h"
 #include "cpu/debug.h"
 #include "event/lock.h"
@@ -162,6 +163,11 @@ static bool jit_accel_init_machine(Accel *accel, Object *machine, Error **errp)
         }
     }
     vm_set_vcpu_hooks(&hooks);
+    if (a->jit->perf_file) {
+        setvbuf(a->jit->perf_file, NULL, _IOLBF, 0); /* perf may look at any time */
+    }
+    log_set_listener(jit_log_changed, a->jit);
+    jit_log_changed(a->jit);
     return true;
 }
 
@@ -169,6 +175,7 @@ static void jit_accel_finish_machine(Accel *accel)
 {
     JitAccel *a = jit_accel(accel);
     vm_set_vcpu_hooks(NULL);
+    log_set_listener(NULL, NULL);
     if (a->jit) {
         jit_destroy(a->jit);
         a->jit = NULL;

@@ -277,6 +277,7 @@ struct Jit {
     uint64_t break_offsets[4096 / 64];
     bool host_bmi2, host_xsavec;
     bool count_checks; /* TLB checks count themselves */
+    bool unchained;    /* atomic: every block is entered through the dispatcher (-d nochain) */
     uint64_t xsave_mask;
     GPtrArray *cpus; /* JitCpu */
 };
@@ -365,6 +366,16 @@ bool jit_invalidate_range(Jit *jit, const uint8_t *host, uint64_t len);
 JitPage *jit_find_page(const Jit *jit, const uint8_t *host);
 /* The CPUs' breakpoints have changed: discard code in which they come or go. Takes lock. */
 void jit_update_breaks(Jit *jit);
+
+/* --- log.c: ordinary code, called with the FPU state parked --- */
+
+/* A block is about to run (-d exec, cpu). */
+void jit_log_entry(JitCpu *j, const JitBlock *b, uint64_t linear);
+void jit_log_fill(JitCpu *j, uint64_t linear, const X86Translation *t, bool write);
+void jit_log_flush(JitCpu *j, const char *what, uint64_t which);
+void jit_log_discard(const JitBlock *b);
+/* The log mask has changed. Machine lock held. */
+void jit_log_changed(void *jit);
 
 /* --- translate.c --- */
 struct JitTranslator *jit_translator_new(void);

@@ -7,6 +7,7 @@
  */
 #include "accel/jit/jit-internal.h"
 
+#include "base/log.h"
 #include "cpu/x86/exception.h"
 #include "cpu/x86/segment.h"
 #include "memory/ram.h"
@@ -81,7 +82,8 @@ void jit_update_key(JitCpu *j)
         forget_code(j);
     }
     j->key_mode = mode;
-    if (!(mode & (X86_MODE_TF | X86_MODE_DEBUG)) && jit_mode_flat_code(mode)) {
+    if (!(mode & (X86_MODE_TF | X86_MODE_DEBUG)) && jit_mode_flat_code(mode) &&
+        LIKELY(!__atomic_load_n(&j->jit->unchained, __ATOMIC_RELAXED))) {
         unsigned n = mode_number(j, mode);
         uint32_t *generation =
             key_is_global(j->state) ? &j->kernel_generation : &j->space->generation;
@@ -212,6 +214,14 @@ static unsigned current_pcid(const X86State *s)
     return s->cr4 & X86_CR4_PCIDE ? (unsigned)(s->cr3 & 0xfff) : 0;
 }
 
+static void log_flush(JitCpu *j, const char *what, uint64_t which)
+{
+    if (log_enabled(LOG_MMU)) {
+        x86_park_fpu(j->cpu);
+        jit_log_flush(j, what, which);
+    }
+}
+
 static void hook_switch_space(X86Cpu *cpu)
 {
     JitCpu *j = cpu->parent.accel;
@@ -286,6 +296,7 @@ static void flush_page_in(JitCpu *j, JitSpace *s, uint64_t page)
 static void hook_flush_page(X86Cpu *cpu, uint64_t linear)
 {
     JitCpu *j = cpu->parent.accel;
+    log_flush(j, "page", linear);
     j->counters.flush_pages++;
     for (unsigned i = 0; i < JIT_SPACES; i++) {
         if (j->spaces[i].valid) {
@@ -300,6 +311,7 @@ static void hook_flush_page(X86Cpu *cpu, uint64_t linear)
 static void hook_flush_page_pcid(X86Cpu *cpu, uint64_t linear, unsigned pcid)
 {
     JitCpu *j = cpu->parent.accel;
+    log_flush(j, "page of PCID", linear);
     j->counters.flush_pages++;
     for (unsigned i = 0; i < JIT_SPACES; i++) {
         if (j->spaces[i].valid && j->spaces[i].pcid == pcid) {
@@ -314,6 +326,7 @@ static void hook_flush_page_pcid(X86Cpu *cpu, uint64_t linear, unsigned pcid)
 static void hook_flush_pcid(X86Cpu *cpu, unsigned pcid)
 {
     JitCpu *j = cpu->parent.accel;
+    log_flush(j, "PCID", pcid);
     j->counters.flush_spaces++;
     for (unsigned i = 0; i < JIT_SPACES; i++) {
         if (j->spaces[i].valid && j->spaces[i].pcid == pcid) {
@@ -326,6 +339,7 @@ static void hook_flush_pcid(X86Cpu *cpu, unsigned pcid)
 static void hook_flush_all(X86Cpu *cpu, bool global_too)
 {
     JitCpu *j = cpu->parent.accel;
+    log_flush(j, "all", global_too);
     j->counters.flush_all++;
     if (global_too) {
         j->kernel_generation = 0;
@@ -489,6 +503,9 @@ static void write_to_code(JitCpu *j, const JitRam *r, uint64_t phys, uint64_t le
             jit_leave_careful(j);
         }
     }
+    if (log_enabled(LOG_PAGE)) {
+        x86_park_fpu(j->cpu);
+    }
     pthread_mutex_lock(&jit->lock);
     jit_invalidate_range(jit, host, len);
     if (shared) {
@@ -517,6 +534,10 @@ static Plain fill(JitCpu *j, uint64_t linear, unsigned len, bool write, bool car
     }
     x86_translate_or_raise(j->cpu, linear,
                            (write ? X86_ACCESS_WRITE : X86_ACCESS_READ) | x86_access_cpl(st), &t);
+    if (log_enabled(LOG_MMU)) {
+        x86_park_fpu(j->cpu);
+        jit_log_fill(j, linear, &t, write);
+    }
     const JitRam *r = jit_ram_find(j->jit, t.phys);
     if (!r) {
         return (Plain){ .phys = t.phys };
@@ -751,6 +772,9 @@ static uint8_t *resolve_group(JitCpu *j, uint64_t linear, unsigned size, bool wr
     uint8_t *misses = &j->jit->group_misses[jit_group_slot(insn)];
     j->counters.group_misses++;
     if (*misses < JIT_GROUP_MISSES && ++*misses == JIT_GROUP_MISSES) {
+        if (log_enabled(LOG_PAGE)) {
+            x86_park_fpu(j->cpu);
+        }
         pthread_mutex_lock(&j->jit->lock);
         jit_invalidate_range(j->jit, insn, 1);
         pthread_mutex_unlock(&j->jit->lock);

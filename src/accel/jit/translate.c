@@ -30,6 +30,11 @@ void jit_translator_free(struct JitTranslator *t)
 
 static void op_undefined(JitCpu *j, const JitOp *op, uint64_t ea)
 {
+    if (log_enabled(LOG_UNIMP | LOG_GUEST_ERRORS)) {
+        x86_park_fpu(j->cpu);
+        log_printf("CPU %d: no such instruction at %04x:%016" PRIx64 "\n", j->cpu->parent.index,
+                   j->state->seg[X86_CS].selector, j->state->rip);
+    }
     x86_raise(j->cpu, X86_EXC_UD);
 }
 
@@ -407,7 +412,7 @@ JitBlock *jit_translate(JitCpu *j, uint64_t linear, const uint8_t *source, const
     j->counters.blocks++;
     j->counters.insns += t->n;
     j->counters.careful += variant == JIT_VARIANT_CAREFUL;
-    if (log_enabled(LOG_IN_ASM | LOG_OUT_ASM)) {
+    if (log_enabled(LOG_IN_ASM | LOG_OUT_ASM) && log_wants_address(linear)) {
         log_block(t, b, linear);
     }
     if (jit->perf_file) {

@@ -395,6 +395,9 @@ static void deliver_protected(X86Cpu *cpu, const Event *e)
 static void log_event(X86Cpu *cpu, const Event *e)
 {
     const X86State *s = &cpu->state;
+    if (!log_wants_address(s->rip)) {
+        return;
+    }
     x86_park_fpu(cpu);
     log_printf("int: cpu %d v=%02x e=%04x kind=%d cpl=%u IP=%04x:%016" PRIx64 " SP=%04x:%016" PRIx64
                " RAX=%016" PRIx64 " CR2=%016" PRIx64 "\n",
@@ -406,7 +409,7 @@ static void deliver(X86Cpu *cpu, const Event *e)
 {
     X86State *s = &cpu->state;
 
-    if (log_enabled(LOG_INT)) {
+    if (log_enabled(LOG_INT) || (log_enabled(LOG_PCALL) && (s->mode & X86_MODE_PE))) {
         log_event(cpu, e);
     }
     s->exception_delivering = e->kind == EVENT_EXCEPTION ? e->vector : X86_EVENT_BENIGN;

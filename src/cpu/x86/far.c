@@ -7,11 +7,27 @@
  */
 #include "cpu/x86/segment-internal.h"
 
+#include <inttypes.h>
+
+#include "base/log.h"
 #include "cpu/x86/system.h"
 
 static bool is_protected(const X86State *s)
 {
     return (s->mode & (X86_MODE_PE | X86_MODE_VM86)) == X86_MODE_PE;
+}
+
+/* -d pcall. The selector and offset where the transfer goes, for returns those of where it is. */
+static void log_transfer(X86Cpu *cpu, const char *what, uint16_t selector, uint64_t offset)
+{
+    const X86State *s = &cpu->state;
+    if (log_enabled(LOG_PCALL) && is_protected(s)) {
+        x86_park_fpu(cpu);
+        log_printf("pcall: cpu %d %s %04x:%016" PRIx64 " cpl=%u IP=%04x:%016" PRIx64
+                   " SP=%04x:%016" PRIx64 "\n",
+                   cpu->parent.index, what, selector, offset, x86_cpl(s), s->seg[X86_CS].selector,
+                   s->rip, s->seg[X86_SS].selector, s->gpr[X86_RSP]);
+    }
 }
 
 static uint64_t to_opsize(uint64_t value, unsigned opsize)
@@ -197,6 +213,7 @@ void x86_far_jmp(X86Cpu *cpu, uint16_t selector, uint64_t offset, unsigned opsiz
     X86Descriptor d;
 
     offset = to_opsize(offset, opsize);
+    log_transfer(cpu, "ljmp", selector, offset);
     if (!is_protected(s)) {
         check_real_target(cpu, offset);
         set_real_cs(cpu, selector, offset);
@@ -295,6 +312,7 @@ void x86_far_call(X86Cpu *cpu, uint16_t selector, uint64_t offset, unsigned opsi
     X86Stack st;
 
     offset = to_opsize(offset, opsize);
+    log_transfer(cpu, "lcall", selector, offset);
     x86_stack_current(cpu, &st);
     if (!is_protected(s)) {
         push_return(cpu, &st, opsize, next_rip);
@@ -418,6 +436,7 @@ void x86_far_ret(X86Cpu *cpu, unsigned opsize, unsigned release)
     x86_stack_current(cpu, &st);
     r.rip = x86_stack_pop(cpu, &st, opsize);
     r.cs = (uint16_t)x86_stack_pop(cpu, &st, opsize);
+    log_transfer(cpu, "lret to", r.cs, r.rip);
     if (!is_protected(s)) {
         check_real_target(cpu, r.rip);
         st.sp += release;
@@ -591,6 +610,7 @@ void x86_iret(X86Cpu *cpu, unsigned opsize, uint64_t next_rip)
 {
     X86State *s = &cpu->state;
 
+    log_transfer(cpu, "iret before", s->seg[X86_CS].selector, s->rip);
     if (s->mode & X86_MODE_VM86) {
         iret_v86(cpu, opsize);
     } else if (!(s->mode & X86_MODE_PE)) {

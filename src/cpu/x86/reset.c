@@ -1,5 +1,7 @@
 /* Power-on, RESET and INIT: SDM volume 3 table 9-1. */
+#include "base/log.h"
 #include "cpu/x86/apic.h"
+#include "cpu/x86/dump.h"
 #include "cpu/x86/system.h"
 #include "cpu/x86/xsave.h"
 
@@ -54,11 +56,23 @@ static void reset_msrs(X86Cpu *cpu)
     }
 }
 
+/* What the CPU was doing before. */
+static void log_state(X86Cpu *cpu, bool init)
+{
+    GString *text = g_string_new(NULL);
+    x86_dump_registers(cpu, text);
+    log_printf("CPU Reset (CPU %d)%s\n%s", cpu->parent.index, init ? " by INIT" : "", text->str);
+    g_string_free(text, TRUE);
+}
+
 void x86_reset_state(X86Cpu *cpu, bool init)
 {
     X86State *s = &cpu->state;
 
     x86_park_fpu(cpu);
+    if (log_enabled(LOG_CPU_RESET)) {
+        log_state(cpu, init);
+    }
     memset(s->gpr, 0, sizeof(s->gpr));
     /* EDX is the processor's signature. */
     uint32_t leaf[4] = { 0 };

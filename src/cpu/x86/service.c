@@ -93,6 +93,9 @@ bool x86_service_requests(X86Cpu *cpu)
     x86_park_fpu(cpu);
     if (r & (CPU_REQUEST_POLL | CPU_REQUEST_SMI)) {
         /* There is no system management mode: an SMI has nobody to handle it. */
+        if (r & CPU_REQUEST_SMI) {
+            log_unimp("CPU %d: SMI: there is no system management mode\n", cpu->parent.index);
+        }
         cpu_clear_request(&cpu->parent, CPU_REQUEST_POLL | CPU_REQUEST_SMI);
     }
     if (r & CPU_REQUEST_INIT) {
