@@ -49,7 +49,7 @@ asan:
 	@scripts/setup build test
 	@$(MAKE) --no-print-directory build BUILD=build-asan \
 	    SETUP='-Db_sanitize=address,undefined -Db_lundef=false'
-	$(RUN) --build build-asan --time 5 quick device
+	$(RUN) --build build-asan --time 5 quick device contract
 
 tsan:
 	@scripts/setup build test

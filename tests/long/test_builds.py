@@ -63,6 +63,7 @@ class Asan(unittest.TestCase):
     def test_build_and_tests(self):
         folder = build("asan", "-Db_sanitize=address,undefined", "-Db_lundef=false")
         run(SOURCE / "tests/run", "--build", folder, "--time", "5", "quick", "device",
+            "contract",
             environment={"RHEA_PATIENCE": "90"})
 
 
