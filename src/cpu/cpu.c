@@ -193,7 +193,8 @@ bool cpu_wait_for_work(Cpu *cpu)
             }
         } else {
             cpu->stopped = false;
-            if (!__atomic_load_n(&cpu->halted, __ATOMIC_SEQ_CST) || has_work(cpu)) {
+            if (!cpu->holds &&
+                (!__atomic_load_n(&cpu->halted, __ATOMIC_SEQ_CST) || has_work(cpu))) {
                 return true;
             }
         }
@@ -201,6 +202,20 @@ bool cpu_wait_for_work(Cpu *cpu)
         futex(&cpu->wake, FUTEX_WAIT, seen);
         machine_lock();
     }
+}
+
+void cpu_hold(Cpu *cpu)
+{
+    ASSERT_MACHINE_LOCKED();
+    cpu->holds++;
+    cpu_request(cpu, CPU_REQUEST_EXIT);
+}
+
+void cpu_release(Cpu *cpu)
+{
+    ASSERT_MACHINE_LOCKED();
+    cpu->holds--;
+    wake(cpu);
 }
 
 /* --- Pausing all --- */

@@ -78,11 +78,12 @@ struct Cpu {
     uint32_t requests; /* atomic CPU_REQUEST_* */
 
     /* Guarded by the machine lock. */
-    bool created; /* the thread is ready */
-    bool stop;    /* wish: pause */
-    bool stopped; /* paused */
-    bool unplug;  /* wish: end */
-    bool halted;  /* waits for an interrupt; atomic: the accelerator reads it unlocked */
+    bool created;   /* the thread is ready */
+    bool stop;      /* wish: pause */
+    bool stopped;   /* paused */
+    bool unplug;    /* wish: end */
+    unsigned holds; /* cpu_hold() less cpu_release() */
+    bool halted;    /* waits for an interrupt; atomic: the accelerator reads it unlocked */
     bool crashed;
     CpuWork *work_first, **work_last;
 
@@ -178,6 +179,11 @@ bool cpu_exclusive_wanted(void);
 /* All vCPUs: pause returns when none runs guest code. Machine lock held (given up meanwhile). */
 void cpu_pause_all(void);
 void cpu_resume_all(void);
+
+/* What the vCPU has just asked a device for takes its time: it runs no further guest code before
+ * the release. It can be paused meanwhile. Machine lock held. */
+void cpu_hold(Cpu *cpu);
+void cpu_release(Cpu *cpu);
 
 /* Virtual memory for debuggers and monitors: page by page, false at the first hole. */
 MUST_CHECK bool cpu_debug_read(Cpu *cpu, uint64_t addr, void *buf, uint64_t len);

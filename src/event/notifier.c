@@ -32,6 +32,7 @@ void event_notifier_set(EventNotifier *n)
 {
     uint64_t one = 1;
     ssize_t done;
+    __atomic_fetch_add(&n->sent, 1, __ATOMIC_RELAXED);
     do {
         done = write(n->fd, &one, sizeof(one));
     } while (done < 0 && errno == EINTR);
@@ -45,7 +46,11 @@ bool event_notifier_test_and_clear(EventNotifier *n)
     do {
         done = read(n->fd, &count, sizeof(count));
     } while (done < 0 && errno == EINTR);
-    return done == sizeof(count);
+    if (done != sizeof(count)) {
+        return false;
+    }
+    __atomic_fetch_add(&n->heard, count, __ATOMIC_RELAXED);
+    return true;
 }
 
 static void event_notifier_readable(void *opaque)

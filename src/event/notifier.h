@@ -14,6 +14,9 @@ typedef struct EventNotifier {
     int fd; /* -1: not initialised */
     FdWatch *watch;
     void (*fn)(struct EventNotifier *n);
+    /* Atomic, for people: how often this process set it, and the rings it took in. What passes
+     * between others (the kernel, another process) isn't seen. */
+    uint64_t sent, heard;
 } EventNotifier;
 
 /* A zeroed or finished notifier is made ready. active: rings at once. */

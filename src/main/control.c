@@ -8,6 +8,7 @@
 #include "machine/machine.h"
 #include "object/lifecycle.h"
 #include "object/runstate.h"
+#include "vhost/vhost.h"
 
 /* The policy and the outcome of this process; set back by control_init(). */
 static struct {
@@ -16,6 +17,8 @@ static struct {
     PanicAction panic;
     WatchdogAction watchdog;
     bool autostart;
+    bool resetting; /* the back ends are still to let go of guest memory */
+    ShutdownCause reset_cause;
     int exit_status;
 } control;
 
@@ -46,17 +49,34 @@ static void control_shutdown(ShutdownCause cause, int exit_status)
     control_end(exit_status);
 }
 
+static void control_finish_reset(void *opaque);
+
 static void control_reset(ShutdownCause cause)
 {
     if (cause == SHUTDOWN_CAUSE_GUEST_RESET && control.reboot == REBOOT_ACTION_SHUTDOWN) {
         control_shutdown(cause, 0);
         return;
     }
-    Machine *machine = machine_current();
+    if (control.resetting) {
+        return; /* that one will do for both */
+    }
+    control.resetting = true;
+    control.reset_cause = cause;
     vm_pause_vcpus();
+    vhost_hold_all(control_finish_reset, NULL);
+}
+
+/* Nobody but us writes to guest memory any more. */
+static void control_finish_reset(void *opaque)
+{
+    Machine *machine = machine_current();
+    ShutdownCause cause = control.reset_cause;
+    vm_pause_vcpus(); /* again: somebody may have started them meanwhile */
     if (machine) {
         machine_reset(machine, RESET_COLD);
     }
+    control.resetting = false;
+    vhost_release_all();
     qmp_event_reset(shutdown_cause_is_guest(cause), cause);
     if (run_state_needs_reset() || run_state_is(RUN_STATE_GUEST_PANICKED)) {
         run_state_set(run_state_is(RUN_STATE_INTERNAL_ERROR) ? RUN_STATE_PAUSED
@@ -132,11 +152,13 @@ void control_init(void)
     control.watchdog = WATCHDOG_ACTION_RESET;
     control.autostart = true;
     control.exit_status = 0;
+    control.resetting = false;
     lifecycle_set_hooks(&control_hooks);
 }
 
 void control_finish(void)
 {
+    vhost_forget_idle(control_finish_reset, NULL);
     lifecycle_reset();
 }
 

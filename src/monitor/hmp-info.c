@@ -7,6 +7,7 @@
 #include "chardev/chardev.h"
 #include "memory/memory.h"
 #include "monitor/hmp-cpu.h"
+#include "monitor/hmp-vhost-user.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor-internal.h"
 #include "monitor/readline.h"
@@ -314,7 +315,8 @@ const HmpCommand hmp_info_commands[] = {
     { "pci", NULL, NULL, "PCI devices", .qmp = "query-pci", .run = run_pci },
     { "network", NULL, NULL, "network clients", .run = run_network },
     { "usernet", NULL, NULL, "connections of user-mode networks", .run = run_usernet },
-    { "vhost-user", NULL, NULL, "vhost-user connections", .qmp = "query-vhost-user" },
+    { "vhost-user", NULL, NULL, "vhost-user connections", .qmp = "query-vhost-user",
+      .print = hmp_print_vhost_user },
     { "block", NULL, NULL, "disks", .run = run_block },
     { "balloon", NULL, NULL, "memory the guest has", .qmp = "query-balloon" },
     { "migrate", NULL, NULL, "migration", .qmp = "query-migrate" },

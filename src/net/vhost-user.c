@@ -145,16 +145,9 @@ void vhost_net_announce(VhostNet *net, const uint8_t mac[6])
     }
 }
 
-static void vhost_net_mtu_set(void *opaque, const Error *err)
-{
-    /* A back end that can't take the MTU drops the connection by itself or lives with it. */
-}
-
 void vhost_net_set_mtu(VhostNet *net, uint16_t mtu)
 {
-    if (net->connected) {
-        vhost_user_set_mtu(net->vu, mtu, vhost_net_mtu_set, net);
-    }
+    vhost_user_set_mtu(net->vu, mtu);
 }
 
 /* --- Making it --- */

@@ -9,6 +9,8 @@
 #ifndef VHOST_BACKEND_H
 #define VHOST_BACKEND_H
 
+#include "event/notifier.h"
+#include "vhost/log.h"
 #include "vhost/memory-map.h"
 
 typedef struct VhostBackend VhostBackend;
@@ -19,9 +21,12 @@ typedef struct VhostRing {
     uint32_t size;  /* entries */
     uint32_t base;  /* where to go on: VhostGuestOps.base */
     bool enabled;
+    bool doorbell;                   /* the driver rings in the back end's memory */
     uint8_t *desc, *driver, *device; /* avail and used ring, or event suppression areas */
     hwaddr device_addr;              /* guest address of `device`, for the log */
+    hwaddr iova[3];                  /* desc, driver, device as the driver gave them */
     int kick_fd, call_fd;            /* borrowed */
+    EventNotifier *kick, *call;      /* the driver's doorbell and interrupt; borrowed */
 } VhostRing;
 
 /* Everything a back end needs to know to work a device. Borrowed for as long as it runs. */
@@ -31,6 +36,9 @@ typedef struct VhostPlan {
     VhostRing *rings;
     unsigned count;
     bool packed;
+    bool fresh;          /* the driver has reset the device since the last start */
+    bool iommu;          /* addresses of rings and buffers are I/O virtual: iova */
+    const VhostLog *log; /* where writes are to be noted; NULL: nowhere */
 } VhostPlan;
 
 typedef void VhostDoneFn(void *opaque, const Error *err); /* err NULL: it worked */
@@ -44,6 +52,11 @@ typedef struct VhostBackendEvents {
     void (*config_changed)(void *opaque);
     void (*ring_call)(void *opaque, unsigned index); /* in-band notification */
     void (*ring_error)(void *opaque, unsigned index);
+    /* It needs the translation of an I/O virtual address. */
+    void (*iotlb_miss)(void *opaque, uint64_t iova, bool write);
+    /* Memory to be rung directly by the driver (ownership passes), or NULL for none any more.
+     * False: not possible here. */
+    bool (*host_notifier)(void *opaque, unsigned index, void *host, uint64_t len, Error **errp);
 } VhostBackendEvents;
 
 typedef struct VhostBackendOps {
@@ -66,6 +79,15 @@ typedef struct VhostBackendOps {
     void (*update_memory)(VhostBackend *b, VhostDoneFn *done, void *opaque);
     /* A running ring's call descriptor: its own, or -1 for none (masked). */
     void (*set_call)(VhostBackend *b, unsigned index, int fd);
+    /* Can it note what it writes? The error says what it lacks. */
+    bool (*can_log)(VhostBackend *b, Error **errp);
+    /* While running: plan.log has changed. Once done() is called nothing is written to the former
+     * log any more. */
+    void (*update_log)(VhostBackend *b, VhostDoneFn *done, void *opaque);
+    /* A translation came (host not NULL), or one went. access: IommuAccess. */
+    void (*iotlb_update)(VhostBackend *b, uint64_t iova, uint64_t len, void *host, unsigned access);
+    /* The driver has reset the device; not running. Optional. */
+    void (*reset)(VhostBackend *b);
     /* Cut the connection here and now: done() of what is under way is not called any more, `gone`
      * follows from the main loop. */
     void (*abort)(VhostBackend *b, const char *why);

@@ -50,6 +50,12 @@ typedef struct VhostGuestOps {
      * in flight is done again. recorded: the next back end has a record of what that was; otherwise
      * what can be told from the rings is put in order for it, and false is what can't be told. */
     bool (*restore_base)(void *guest, unsigned index, bool recorded);
+    /* The rings are in the back end's hands, or are back: until then the driver's reset is not
+     * over. */
+    void (*lent)(void *guest, bool lent);
+    /* Put `len` bytes of the back end's memory at the queue's doorbell, so that the driver rings
+     * there directly; host NULL takes them away. False where the transport has no room for it. */
+    bool (*host_notifier)(void *guest, unsigned index, void *host, uint64_t len, Error **errp);
     /* Raise the queue's interrupt, or the configuration's, here and now. */
     void (*interrupt)(void *guest, int index);
     void (*config_changed)(void *guest);

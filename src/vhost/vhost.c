@@ -5,6 +5,8 @@
 
 #include "base/report.h"
 #include "base/rcu.h"
+#include "trace/vhost-events.h"
+#include "vhost/iotlb.h"
 
 struct VhostDevice {
     VhostBackend *backend;
@@ -17,16 +19,24 @@ struct VhostDevice {
     bool attached;
     unsigned room;  /* rings attached */
     unsigned count; /* of them, those the driver uses now */
+    AddressSpace *as;
     VhostMemoryMap *map;
-    VhostRing *rings;      /* count of them */
-    bool *ring_off;        /* the driver switched it off */
-    EventNotifier *masked; /* one a ring: rings while the call is masked */
+    MemoryListener log_listener; /* of `as` */
+    bool logging;                /* somebody wants to know what is written */
+    VhostLog *log;               /* while logging, once a back end was started; what it has */
+    VhostLog *old_log;           /* until the back end has let go of it */
+    VhostIotlb *iotlb;           /* while running behind an IOMMU */
+    void **doorbells;            /* one a ring: the back end's memory at the queue's doorbell */
+    VhostRing *rings;            /* count of them */
+    bool *ring_off;              /* the driver switched it off */
+    EventNotifier *masked;       /* one a ring: rings while the call is masked */
     bool *is_masked;
 
     bool connected, wanted;
     VhostState state;
     bool taken; /* the queues are ours: from the first start until the driver goes */
-    bool memory_changed;
+    bool memory_changed, log_changed;
+    bool lent;         /* the guest was told that its rings are in other hands */
     bool forget_bases; /* the driver has reset the queues: where the back end stops is of no use */
     bool refused;      /* this back end, as it is: don't try again until something changes */
     VhostPlan plan;
@@ -35,7 +45,9 @@ struct VhostDevice {
 /* What waits for the end of all stops; of this process. Machine lock. */
 static struct {
     unsigned stopping;
-    GArray *waiters; /* VhostIdleWaiter */
+    bool held;
+    GArray *waiters;    /* VhostIdleWaiter */
+    GPtrArray *devices; /* all of this process; NULL: none */
 } vhost_idle;
 
 typedef struct VhostIdleWaiter {
@@ -59,6 +71,18 @@ void vhost_when_idle(VhostIdleFn *fn, void *opaque)
     }
     VhostIdleWaiter w = { fn, opaque };
     g_array_append_val(vhost_idle.waiters, w);
+}
+
+void vhost_forget_idle(VhostIdleFn *fn, void *opaque)
+{
+    for (guint i = 0; vhost_idle.waiters && i < vhost_idle.waiters->len;) {
+        const VhostIdleWaiter *w = &g_array_index(vhost_idle.waiters, VhostIdleWaiter, i);
+        if (w->fn == fn && w->opaque == opaque) {
+            g_array_remove_index(vhost_idle.waiters, i);
+        } else {
+            i++;
+        }
+    }
 }
 
 static void vhost_stop_ended(void)
@@ -85,6 +109,32 @@ const char *vhost_state_name(VhostState state)
 }
 
 static void vhost_update(VhostDevice *d);
+
+static void vhost_set_state(VhostDevice *d, VhostState state)
+{
+    d->state = state;
+    trace_vhost_state(d->label, vhost_state_name(state));
+}
+
+static void vhost_update_all(void)
+{
+    for (guint i = 0; vhost_idle.devices && i < vhost_idle.devices->len; i++) {
+        vhost_update(vhost_idle.devices->pdata[i]);
+    }
+}
+
+void vhost_hold_all(VhostIdleFn *fn, void *opaque)
+{
+    vhost_idle.held = true;
+    vhost_update_all();
+    vhost_when_idle(fn, opaque);
+}
+
+void vhost_release_all(void)
+{
+    vhost_idle.held = false;
+    vhost_update_all();
+}
 
 /* --- Queues --- */
 
@@ -116,6 +166,9 @@ static void vhost_release_queues(VhostDevice *d)
 static bool vhost_locate(VhostDevice *d, const char *what, unsigned index, hwaddr addr,
                          uint32_t len, uint8_t **host, Error **errp)
 {
+    if (d->plan.iommu) {
+        return true; /* the back end asks for translations as it goes */
+    }
     *host = vhost_memory_map_host(d->map, addr, len);
     if (!*host) {
         error_set(errp, "queue %u: the driver put the %s at 0x%" PRIx64 ", where no memory is",
@@ -131,7 +184,7 @@ static bool vhost_plan_ring(VhostDevice *d, unsigned index, Error **errp)
     d->guest.ops->ring(d->guest.opaque, index, &g);
     VhostRing *ring = &d->rings[index];
     *ring = (VhostRing){ .index = index, .kick_fd = -1, .call_fd = -1 };
-    if (!g.enabled || !g.size || !g.desc) {
+    if (!g.enabled || !g.size) {
         return true;
     }
     if (!vhost_locate(d, "descriptor area", index, g.desc, g.desc_bytes, &ring->desc, errp) ||
@@ -141,13 +194,57 @@ static bool vhost_plan_ring(VhostDevice *d, unsigned index, Error **errp)
     }
     ring->size = g.size;
     ring->device_addr = g.device;
+    ring->iova[0] = g.desc;
+    ring->iova[1] = g.driver;
+    ring->iova[2] = g.device;
     ring->enabled = !d->ring_off[index];
     ring->base = d->guest.ops->base(d->guest.opaque, index);
-    ring->kick_fd = d->guest.ops->kick(d->guest.opaque, index)->fd;
-    ring->call_fd =
-        d->is_masked[index] ? d->masked[index].fd : d->guest.ops->call(d->guest.opaque, index)->fd;
+    ring->kick = d->guest.ops->kick(d->guest.opaque, index);
+    ring->call = d->guest.ops->call(d->guest.opaque, index);
+    ring->kick_fd = ring->kick->fd;
+    ring->call_fd = d->is_masked[index] ? d->masked[index].fd : ring->call->fd;
     d->plan.packed |= g.packed;
     return true;
+}
+
+/* Without an IOMMU in front of the device the driver's addresses are physical, whatever it
+ * accepted: the back end is not to ask for translations that would change nothing. */
+static bool vhost_plan_iommu(VhostDevice *d, Error **errp)
+{
+    VhostGuestRing g;
+    d->guest.ops->ring(d->guest.opaque, 0, &g);
+    d->plan.iommu =
+        (d->plan.features >> VHOST_F_ACCESS_PLATFORM & 1) && vhost_iotlb_is_translated(g.space);
+    if (!d->plan.iommu) {
+        d->plan.features &= ~BIT64(VHOST_F_ACCESS_PLATFORM);
+        return true;
+    }
+    d->iotlb = vhost_iotlb_new(d->backend, g.space, d->map, errp);
+    return d->iotlb;
+}
+
+/* The end of guest memory, as far as a log has to reach. */
+static hwaddr vhost_memory_end(const VhostDevice *d)
+{
+    unsigned count;
+    const VhostRegion *r = vhost_memory_map_regions(d->map, &count);
+    return count ? r[count - 1].guest_addr + r[count - 1].size : 0;
+}
+
+static bool vhost_plan_log(VhostDevice *d, Error **errp)
+{
+    if (!d->logging) {
+        return true;
+    }
+    if (!d->backend->ops->can_log(d->backend, errp)) {
+        return false;
+    }
+    if (!d->log || !vhost_log_covers(d->log, vhost_memory_end(d))) {
+        vhost_log_free(d->log);
+        d->log = vhost_log_new(vhost_memory_end(d), errp);
+    }
+    d->plan.log = d->log;
+    return d->log;
 }
 
 static bool vhost_make_plan(VhostDevice *d, Error **errp)
@@ -160,9 +257,14 @@ static bool vhost_make_plan(VhostDevice *d, Error **errp)
                   limit);
         return false;
     }
-    uint64_t accepted = d->guest.ops->features(d->guest.opaque);
-    d->plan =
-        (VhostPlan){ .features = accepted, .memory = d->map, .rings = d->rings, .count = d->count };
+    d->plan = (VhostPlan){ .features = d->guest.ops->features(d->guest.opaque),
+                           .memory = d->map,
+                           .rings = d->rings,
+                           .count = d->count,
+                           .fresh = d->forget_bases };
+    if (!vhost_plan_iommu(d, errp) || !vhost_plan_log(d, errp)) {
+        return false;
+    }
     for (unsigned i = 0; i < d->count; i++) {
         if (!vhost_plan_ring(d, i, errp)) {
             return false;
@@ -173,6 +275,8 @@ static bool vhost_make_plan(VhostDevice *d, Error **errp)
 
 /* --- Starting and stopping --- */
 
+static void vhost_log_collect(VhostDevice *d);
+
 static void vhost_refuse(VhostDevice *d, Error *err)
 {
     d->refused = true;
@@ -182,6 +286,16 @@ static void vhost_refuse(VhostDevice *d, Error *err)
     }
     error_report_and_free(err);
 }
+
+static void vhost_set_lent(VhostDevice *d, bool lent)
+{
+    if (d->lent != lent) {
+        d->lent = lent;
+        d->guest.ops->lent(d->guest.opaque, lent);
+    }
+}
+
+static void vhost_ended(VhostDevice *d, bool bases_known);
 
 static void vhost_started(void *opaque, const Error *err)
 {
@@ -195,11 +309,11 @@ static void vhost_started(void *opaque, const Error *err)
         if (d->ops->refused) {
             d->ops->refused(d->opaque, err);
         }
-        d->state = VHOST_IDLE;
+        vhost_ended(d, false);
         vhost_update(d);
         return;
     }
-    d->state = VHOST_RUNNING;
+    vhost_set_state(d, VHOST_RUNNING);
     if (d->ops->running) {
         d->ops->running(d->opaque, true);
     }
@@ -209,12 +323,14 @@ static void vhost_started(void *opaque, const Error *err)
 static void vhost_start(VhostDevice *d)
 {
     Error *err = NULL;
-    if (!vhost_take_queues(d, &err) || !vhost_make_plan(d, &err)) {
+    if (!vhost_make_plan(d, &err)) {
+        vhost_iotlb_free(g_steal_pointer(&d->iotlb));
         vhost_refuse(d, err);
         return;
     }
-    d->state = VHOST_STARTING;
-    d->memory_changed = d->forget_bases = false;
+    vhost_set_state(d, VHOST_STARTING);
+    vhost_set_lent(d, true);
+    d->memory_changed = d->log_changed = d->forget_bases = false;
     d->backend->ops->start(d->backend, &d->plan, vhost_started, d);
 }
 
@@ -237,16 +353,60 @@ static void vhost_store_bases(VhostDevice *d, bool known, bool worked)
     }
 }
 
+/* --- Doorbells in the back end's memory --- */
+
+static void vhost_drop_doorbell(VhostDevice *d, unsigned index)
+{
+    if (d->doorbells[index]) {
+        d->guest.ops->host_notifier(d->guest.opaque, index, NULL, 0, NULL);
+        d->doorbells[index] = NULL;
+        d->rings[index].doorbell = false;
+    }
+}
+
+static void vhost_drop_doorbells(VhostDevice *d)
+{
+    for (unsigned i = 0; i < d->room; i++) {
+        vhost_drop_doorbell(d, i);
+    }
+}
+
+static bool vhost_host_notifier(void *opaque, unsigned index, void *host, uint64_t len,
+                                Error **errp)
+{
+    VhostDevice *d = opaque;
+    if (!d->attached || index >= d->count || !d->lent) {
+        error_set(errp, "queue %u is not with the back end", index);
+        return false;
+    }
+    vhost_drop_doorbell(d, index);
+    if (!host) {
+        return true;
+    }
+    if (!d->guest.ops->host_notifier(d->guest.opaque, index, host, len, errp)) {
+        return false;
+    }
+    d->doorbells[index] = host;
+    d->rings[index].doorbell = true;
+    return true;
+}
+
 static void vhost_ended(VhostDevice *d, bool bases_known)
 {
     VhostState was = d->state;
-    d->state = VHOST_IDLE;
+    vhost_set_state(d, VHOST_IDLE);
     if (was == VHOST_IDLE) {
         return;
     }
+    vhost_iotlb_free(g_steal_pointer(&d->iotlb));
+    vhost_drop_doorbells(d);
+    vhost_log_collect(d);
     if (!d->forget_bases) {
         vhost_store_bases(d, bases_known, was != VHOST_STARTING);
+    } else if (bases_known && d->backend->ops->reset) {
+        d->backend->ops->reset(d->backend);
     }
+    vhost_set_lent(d, false);
     if (d->ops->running && (was == VHOST_RUNNING || was == VHOST_STOPPING)) {
         d->ops->running(d->opaque, false);
     }
@@ -266,7 +426,7 @@ static void vhost_stopped(void *opaque, const Error *err)
 
 static void vhost_stop(VhostDevice *d)
 {
-    d->state = VHOST_STOPPING;
+    vhost_set_state(d, VHOST_STOPPING);
     vhost_idle.stopping++;
     d->backend->ops->stop(d->backend, vhost_stopped, d);
 }
@@ -276,21 +436,128 @@ static void vhost_memory_updated(void *opaque, const Error *err)
     /* A failure ends the connection; `gone` follows. */
 }
 
+/* --- The dirty log --- */
+
+static bool vhost_log_visit(const MemorySection *s, void *opaque)
+{
+    vhost_log_sync(opaque, s);
+    return true;
+}
+
+static void vhost_log_take(VhostDevice *d, VhostLog *log)
+{
+    if (log) {
+        address_space_foreach_section(d->as, vhost_log_visit, log);
+    }
+}
+
+/* Nobody writes to them any more: what they say is kept, and they go. */
+static void vhost_log_collect(VhostDevice *d)
+{
+    vhost_log_take(d, d->old_log);
+    vhost_log_free(g_steal_pointer(&d->old_log));
+    if (!d->logging) {
+        vhost_log_take(d, d->log);
+        vhost_log_free(g_steal_pointer(&d->log));
+    }
+}
+
+static void vhost_log_updated(void *opaque, const Error *err)
+{
+    VhostDevice *d = opaque;
+    if (!err) {
+        vhost_log_take(d, d->old_log);
+        vhost_log_free(g_steal_pointer(&d->old_log));
+        vhost_update(d);
+    }
+}
+
+/* The back end is to have another log, or none. */
+static void vhost_change_log(VhostDevice *d)
+{
+    VhostLog *fresh = NULL;
+    Error *err = NULL;
+    if (d->logging) {
+        fresh = vhost_log_new(vhost_memory_end(d), &err);
+        if (!fresh) {
+            /* Without it pages would be lost: rather work the queues no more. */
+            d->backend->ops->abort(d->backend, error_message(err));
+            error_free(err);
+            return;
+        }
+    }
+    d->old_log = d->log;
+    d->log = fresh;
+    d->plan.log = fresh;
+    d->backend->ops->update_log(d->backend, vhost_log_updated, d);
+}
+
+static bool vhost_log_start(MemoryListener *l, Error **errp)
+{
+    VhostDevice *d = CONTAINER_OF(l, VhostDevice, log_listener);
+    if (d->connected && !d->backend->ops->can_log(d->backend, errp)) {
+        error_prepend(errp, "%s: ", d->label);
+        return false;
+    }
+    d->logging = true;
+    d->log_changed = true;
+    vhost_update(d);
+    return true;
+}
+
+static void vhost_log_stop(MemoryListener *l)
+{
+    VhostDevice *d = CONTAINER_OF(l, VhostDevice, log_listener);
+    d->logging = false;
+    d->log_changed = true;
+    d->refused = false; /* perhaps for what it could not log */
+    vhost_update(d);
+}
+
+static void vhost_log_asked(MemoryListener *l, const MemorySection *s)
+{
+    VhostDevice *d = CONTAINER_OF(l, VhostDevice, log_listener);
+    if (d->old_log) {
+        vhost_log_sync(d->old_log, s);
+    }
+    if (d->log) {
+        vhost_log_sync(d->log, s);
+    }
+}
+
+/* From the moment the driver is ready: frames and requests of the time before the back end's
+ * arrival wait for it in the rings. */
+static bool vhost_hold_queues(VhostDevice *d)
+{
+    Error *err = NULL;
+    if (d->refused || vhost_take_queues(d, &err)) {
+        return d->taken;
+    }
+    vhost_refuse(d, err);
+    return false;
+}
+
 /* Bring what is and what is wanted together. */
 static void vhost_update(VhostDevice *d)
 {
-    bool can_run = d->attached && d->wanted && d->connected;
+    bool can_run = d->attached && d->wanted && d->connected && !vhost_idle.held;
     switch (d->state) {
     case VHOST_IDLE:
-        if (can_run && !d->refused) {
-            vhost_start(d);
-        } else if (!d->wanted) {
+        vhost_log_collect(d);
+        if (!d->wanted) {
             vhost_release_queues(d);
+        } else if (vhost_hold_queues(d) && can_run && !d->refused) {
+            vhost_start(d);
         }
         break;
     case VHOST_RUNNING:
         if (!can_run) {
             vhost_stop(d);
+        } else if (d->old_log) {
+            break; /* its end comes back here */
+        } else if (d->log_changed || (d->log && !vhost_log_covers(d->log, vhost_memory_end(d)))) {
+            d->log_changed = false;
+            vhost_change_log(d);
         } else if (d->memory_changed) {
             d->memory_changed = false;
             d->backend->ops->update_memory(d->backend, vhost_memory_updated, d);
@@ -361,6 +628,14 @@ static void vhost_ring_error(void *opaque, unsigned index)
     }
 }
 
+static void vhost_iotlb_missed(void *opaque, uint64_t iova, bool write)
+{
+    VhostDevice *d = opaque;
+    if (d->iotlb) {
+        vhost_iotlb_miss(d->iotlb, iova, write);
+    }
+}
+
 static const VhostBackendEvents vhost_events = {
     .ready = vhost_ready,
     .gone = vhost_gone,
@@ -368,6 +643,8 @@ static const VhostBackendEvents vhost_events = {
     .config_changed = vhost_config_changed,
     .ring_call = vhost_ring_call,
     .ring_error = vhost_ring_error,
+    .iotlb_miss = vhost_iotlb_missed,
+    .host_notifier = vhost_host_notifier,
 };
 
 /* --- Life --- */
@@ -383,6 +660,10 @@ VhostDevice *vhost_device_new(VhostBackend *backend, const char *label, const Vh
     backend->events = &vhost_events;
     backend->events_opaque = d;
     d->connected = backend->ops->is_ready(backend);
+    if (!vhost_idle.devices) {
+        vhost_idle.devices = g_ptr_array_new();
+    }
+    g_ptr_array_add(vhost_idle.devices, d);
     return d;
 }
 
@@ -423,7 +704,16 @@ bool vhost_device_attach(VhostDevice *d, const VhostGuest *guest, unsigned count
     d->rings = g_new0(VhostRing, count);
     d->ring_off = g_new0(bool, count);
     d->is_masked = g_new0(bool, count);
+    d->doorbells = g_new0(void *, count);
     d->attached = true;
+    d->as = as;
+    d->logging = memory_global_log_active();
+    d->log_listener = (MemoryListener){ .name = "vhost-log",
+                                        .priority = 10,
+                                        .log_sync = vhost_log_asked,
+                                        .log_global_start = vhost_log_start,
+                                        .log_global_stop = vhost_log_stop };
+    memory_listener_add(&d->log_listener, as);
     return true;
 }
 
@@ -441,12 +731,16 @@ void vhost_device_detach(VhostDevice *d)
         vhost_ended(d, false);
     }
     vhost_release_queues(d);
+    memory_listener_del(&d->log_listener);
+    d->logging = false;
+    vhost_log_collect(d);
     d->attached = false;
     for (unsigned i = 0; i < d->room; i++) {
         event_notifier_finish(&d->masked[i]);
     }
     g_clear_pointer(&d->masked, g_free);
     g_clear_pointer(&d->is_masked, g_free);
+    g_clear_pointer(&d->doorbells, g_free);
     g_clear_pointer(&d->ring_off, g_free);
     g_clear_pointer(&d->rings, g_free);
     vhost_memory_map_free(d->map);
@@ -460,6 +754,10 @@ void vhost_device_free(VhostDevice *d)
         return;
     }
     vhost_device_detach(d);
+    g_ptr_array_remove(vhost_idle.devices, d);
+    if (!vhost_idle.devices->len) {
+        g_clear_pointer(&vhost_idle.devices, g_ptr_array_unref);
+    }
     d->backend->ops->free(d->backend);
     g_free(d->label);
     g_free(d);

@@ -77,6 +77,12 @@ uint64_t vhost_device_filter_features(VhostDevice *d, uint64_t wanted, uint64_t 
  */
 typedef void VhostIdleFn(void *opaque);
 void vhost_when_idle(VhostIdleFn *fn, void *opaque);
+/* That call is not wanted any more. */
+void vhost_forget_idle(VhostIdleFn *fn, void *opaque);
+/* Stop all devices, whatever is wanted, and tell when they are idle; until vhost_release_all(). For
+ * machine resets: memory is about to be written anew. */
+void vhost_hold_all(VhostIdleFn *fn, void *opaque);
+void vhost_release_all(void);
 /* Devices that are stopping now. */
 unsigned vhost_stopping_count(void);
 

@@ -3,6 +3,7 @@
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/report.h"
@@ -30,7 +31,8 @@ typedef struct Fixture {
     uint64_t guest_features;
     VhostUser *vu;
     VhostDevice *dev;
-    bool connected, running;
+    bool connected, running, lent;
+    void *doorbell;
     unsigned refused;
     GString *messages;
 } Fixture;
@@ -99,6 +101,19 @@ static void guest_nothing(void *guest)
 static void guest_interrupt(void *guest, int index)
 {
 }
+static void guest_lent(void *guest, bool lent)
+{
+    ((Fixture *)guest)->lent = lent;
+}
+static bool guest_host_notifier(void *guest, unsigned index, void *host, uint64_t len, Error **errp)
+{
+    Fixture *f = guest;
+    if (f->doorbell) {
+        munmap(f->doorbell, 4096);
+    }
+    f->doorbell = host;
+    return true;
+}
 static void guest_broken(void *guest, const char *why)
 {
 }
@@ -115,6 +130,8 @@ static const VhostGuestOps guest_ops = {
     .base = guest_base,
     .set_base = guest_set_base,
     .restore_base = guest_restore_base,
+    .lent = guest_lent,
+    .host_notifier = guest_host_notifier,
     .interrupt = guest_interrupt,
     .config_changed = guest_nothing,
     .broken = guest_broken,

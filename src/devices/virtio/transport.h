@@ -32,6 +32,9 @@ typedef struct VirtioBusClass {
     void (*device_reset)(Device *proxy);
     /* State was loaded: queues name vectors again. */
     void (*device_loaded)(Device *proxy, VirtioDevice *vdev);
+    /* Optional: len bytes of host memory instead of the queue's doorbell; NULL: the doorbell again.
+     */
+    bool (*set_doorbell)(Device *proxy, unsigned index, void *host, uint64_t len, Error **errp);
     unsigned (*vector_count)(Device *proxy); /* message vectors there are; 0: a line */
 } VirtioBusClass;
 
@@ -51,7 +54,11 @@ VirtioDevice *virtio_bus_device(const VirtioBus *bus);
 
 /* Status write: FEATURES_OK may not stick, 0 resets. */
 void virtio_set_status(VirtioDevice *vdev, uint8_t status);
+/* Not 0 before a reset is over: while a back end still has the queues, the driver must not take
+ * their memory. */
 uint8_t virtio_status(VirtioDevice *vdev);
+/* For drivers that don't look (legacy): this thread's vCPU runs on once the reset is over. */
+void virtio_hold_until_reset(VirtioDevice *vdev);
 void virtio_reset(VirtioDevice *vdev);
 /* False: refused (bits that weren't offered, or too late). */
 bool virtio_set_features(VirtioDevice *vdev, uint64_t features);

@@ -167,6 +167,23 @@ static bool guest_restore_base(void *guest, unsigned index, bool recorded)
     return known;
 }
 
+static void guest_lent(void *guest, bool lent)
+{
+    virtio_set_lent(guest, lent);
+}
+
+static bool guest_host_notifier(void *guest, unsigned index, void *host, uint64_t len, Error **errp)
+{
+    VirtioDevice *vdev = guest;
+    VirtioBusClass *t = virtio_transport(vdev);
+    if (!t->set_doorbell) {
+        error_set(errp, "%s: this transport has no room for doorbells of others",
+                  guest_name(guest));
+        return false;
+    }
+    return t->set_doorbell(virtio_proxy(vdev), index, host, len, errp);
+}
+
 static void guest_interrupt(void *guest, int index)
 {
     if (index == VHOST_GUEST_CONFIG) {
@@ -199,6 +216,8 @@ static const VhostGuestOps guest_ops = {
     .base = guest_base,
     .set_base = guest_set_base,
     .restore_base = guest_restore_base,
+    .lent = guest_lent,
+    .host_notifier = guest_host_notifier,
     .interrupt = guest_interrupt,
     .config_changed = guest_config_changed,
     .broken = guest_broken,

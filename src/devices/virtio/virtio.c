@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/report.h"
+#include "cpu/cpu.h"
 #include "devices/virtio/in-flight.h"
 #include "devices/virtio/transport.h"
 #include "devices/virtio/virtqueue-internal.h"
@@ -121,8 +122,33 @@ void virtio_error(VirtioDevice *vdev, const char *fmt, ...)
 uint8_t virtio_status(VirtioDevice *vdev)
 {
     VirtioDeviceClass *k = virtio_device_class_of(vdev);
-    bool pending = !vdev->status && k->reset_pending && k->reset_pending(vdev);
+    bool pending = !vdev->status && (vdev->lent || (k->reset_pending && k->reset_pending(vdev)));
     return pending ? VIRTIO_STATUS_NEEDS_RESET : vdev->status;
+}
+
+void virtio_hold_until_reset(VirtioDevice *vdev)
+{
+    Cpu *cpu = cpu_current();
+    if (vdev->status || !vdev->lent || !cpu) {
+        return;
+    }
+    if (!vdev->held) {
+        vdev->held = g_ptr_array_new();
+    }
+    cpu_hold(cpu);
+    g_ptr_array_add(vdev->held, cpu);
+}
+
+void virtio_set_lent(VirtioDevice *vdev, bool lent)
+{
+    vdev->lent = lent;
+    if (lent || !vdev->held) {
+        return;
+    }
+    g_autoptr(GPtrArray) held = g_steal_pointer(&vdev->held);
+    for (guint i = 0; i < held->len; i++) {
+        cpu_release(held->pdata[i]);
+    }
 }
 
 static void virtio_status_changed(VirtioDevice *vdev)

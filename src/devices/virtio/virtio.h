@@ -73,6 +73,8 @@ struct VirtioDevice {
     bool started; /* queues are handled: DRIVER_OK, or a legacy driver's first kick */
     bool ioeventfd_started;
     bool ioeventfd_forced;    /* vhost needs them */
+    bool lent;                /* a vhost back end has the queues */
+    GPtrArray *held;          /* Cpu, waiting for that; NULL: none */
     bool use_guest_notifiers; /* interrupts go through the queues' guest notifiers */
     bool out_of_order;        /* a vhost back end may use buffers out of order */
     bool config_pending;      /* a change not yet told, while the machine was stopped */

@@ -188,4 +188,7 @@ void virtqueue_recover(Virtqueue *vq);
 /* Call the handler unless there is nothing to handle it with. The queue's thread. */
 void virtqueue_run_handler(Virtqueue *vq);
 
+/* A vhost back end has the queues, or has given them back. */
+void virtio_set_lent(VirtioDevice *vdev, bool lent);
+
 #endif

@@ -19,7 +19,8 @@ struct VhostUserBackendChannel {
     int fd;
     FdWatch *watch;
     VhostUserMessage in;
-    size_t done; /* bytes of header and payload */
+    size_t done;   /* bytes of header and payload */
+    bool deferred; /* the answer to `in` is still to come */
 };
 
 static void channel_reset(VhostUserBackendChannel *ch)
@@ -38,7 +39,7 @@ static void channel_die(VhostUserBackendChannel *ch, Error *err)
 }
 
 /* The reply is small and the socket's buffer is not: a back end that lets it fill up is broken. */
-static bool channel_reply(VhostUserBackendChannel *ch, uint64_t result, Error **errp)
+static bool channel_reply(VhostUserBackendChannel *ch, uint64_t result, int fd, Error **errp)
 {
     struct {
         VhostUserHeader header;
@@ -49,8 +50,9 @@ static bool channel_reply(VhostUserBackendChannel *ch, uint64_t result, Error **
                     .size = sizeof(uint64_t) },
         .value = result,
     };
+    vhost_user_channel_log_result(ch->front, &ch->in, result);
     struct iovec iov = { &reply, sizeof(reply) };
-    if (fd_sendmsg(ch->fd, &iov, 1, NULL, 0) != sizeof(reply)) {
+    if (fd_sendmsg(ch->fd, &iov, 1, &fd, fd >= 0) != sizeof(reply)) {
         error_set(errp, "%s: the back end does not read its replies",
                   vhost_user_backend_request_name(ch->in.header.request));
         return false;
@@ -64,10 +66,30 @@ static bool channel_handle(VhostUserBackendChannel *ch, Error **errp)
         return false;
     }
     const VhostUserMessageInfo *info = vhost_user_backend_request_info(ch->in.header.request);
-    vhost_user_channel_log(ch->front, '<', info->name, info->request, &ch->in);
+    vhost_user_channel_log_request(ch->front, &ch->in);
     uint64_t result = ch->ops->request(ch->opaque, &ch->in);
+    if (result == VHOST_USER_ANSWER_LATER) {
+        ch->deferred = true;
+        fd_watch_enable(ch->watch, false, false);
+        return true;
+    }
     bool wants = (ch->in.header.flags & VHOST_USER_NEED_REPLY) || info->answer == VU_ANSWER_PAYLOAD;
-    return !wants || channel_reply(ch, result, errp);
+    return !wants || channel_reply(ch, result, -1, errp);
+}
+
+void vhost_user_backend_channel_answer(VhostUserBackendChannel *ch, uint64_t result, int fd)
+{
+    Error *err = NULL;
+    if (!ch->deferred) {
+        return;
+    }
+    ch->deferred = false;
+    if (channel_reply(ch, result, fd, &err)) {
+        channel_reset(ch);
+        fd_watch_enable(ch->watch, true, false);
+    } else {
+        channel_die(ch, err);
+    }
 }
 
 static size_t channel_wanted(const VhostUserBackendChannel *ch)
@@ -117,7 +139,7 @@ static void channel_readable(void *opaque)
             break;
         }
         if (ch->done >= sizeof(VhostUserHeader) && !channel_wanted(ch)) {
-            if (!channel_handle(ch, &err)) {
+            if (!channel_handle(ch, &err) || ch->deferred) {
                 break;
             }
             channel_reset(ch);

@@ -9,6 +9,9 @@
 
 typedef struct VhostUserBackendChannel VhostUserBackendChannel;
 
+/* The answer comes with vhost_user_backend_channel_answer(); no other request is read before it. */
+#define VHOST_USER_ANSWER_LATER UINT64_MAX
+
 typedef struct VhostUserBackendChannelOps {
     /* A checked request. The result goes back if the back end asked for one: 0 is success. The
      * descriptors are closed afterwards unless they were taken. */
@@ -24,6 +27,8 @@ VhostUserBackendChannel *vhost_user_backend_channel_new(VhostUserChannel *front,
                                                         const VhostUserBackendChannelOps *ops,
                                                         void *opaque, int *backend_fd,
                                                         Error **errp);
+/* The descriptor stays the caller's; -1: none. */
+void vhost_user_backend_channel_answer(VhostUserBackendChannel *ch, uint64_t result, int fd);
 void vhost_user_backend_channel_free(VhostUserBackendChannel *ch); /* NULL allowed */
 
 #endif

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/report.h"
 #include "event/clock.h"
+#include "trace/vhost-events.h"
 
 typedef struct PendingRequest {
     uint32_t code;
@@ -36,39 +37,95 @@ struct VhostUserChannel {
     FILE *log;
     int64_t log_start; /* ns, CLK_REALTIME */
     uint64_t sent[VHOST_USER_REQUEST_COUNT], received[VHOST_USER_REQUEST_COUNT];
+    uint64_t requested[VHOST_USER_BACKEND_REQUEST_COUNT];
 };
 
 /* --- The protocol log --- */
 
-void vhost_user_channel_log(VhostUserChannel *ch, char direction, const char *name,
-                            VhostUserKind kind, const VhostUserMessage *msg)
+static void channel_log_line(VhostUserChannel *ch, char direction, const char *text)
 {
-    if (!ch->log && !log_enabled(LOG_VHOST_USER)) {
-        return;
-    }
-    g_autoptr(GString) line = g_string_new(NULL);
     int64_t us = (clock_now(CLK_REALTIME) - ch->log_start) / NS_PER_US;
-    g_string_append_printf(line, "%4" PRId64 ".%06" PRId64 " %c %s%s", us / 1000000, us % 1000000,
-                           direction, name, msg->header.flags & VHOST_USER_REPLY ? " reply" : "");
-    if (msg->header.flags & VHOST_USER_NEED_REPLY) {
-        g_string_append(line, " need-reply");
-    }
-    g_string_append_c(line, ' ');
-    vhost_user_format_payload(kind, msg, line);
-    if (msg->nfds) {
-        g_string_append_printf(line, " fds=%u", msg->nfds);
-    }
     if (ch->log) {
-        fprintf(ch->log, "%s\n", line->str);
+        fprintf(ch->log, "%4" PRId64 ".%06" PRId64 " %c %s\n", us / 1000000, us % 1000000,
+                direction, text);
     }
-    log_item(LOG_VHOST_USER, "%s: %s\n", ch->label, line->str);
+    log_item(LOG_VHOST_USER, "%s: %4" PRId64 ".%06" PRId64 " %c %s\n", ch->label, us / 1000000,
+             us % 1000000, direction, text);
 }
 
-static void channel_log_text(VhostUserChannel *ch, const char *text)
+static bool channel_logs(const VhostUserChannel *ch)
 {
-    if (ch->log) {
-        int64_t us = (clock_now(CLK_REALTIME) - ch->log_start) / NS_PER_US;
-        fprintf(ch->log, "%4" PRId64 ".%06" PRId64 " - %s\n", us / 1000000, us % 1000000, text);
+    return ch->log || log_enabled(LOG_VHOST_USER);
+}
+
+/* direction: '>' and '<' of ours, ']' and '[' of the back end's channel. fields: what the payload
+ * says. */
+static void channel_log_message(VhostUserChannel *ch, char direction, const char *name,
+                                const VhostUserMessage *msg, const char *fields)
+{
+    if (!channel_logs(ch)) {
+        return;
+    }
+    g_autofree char *fds = msg->nfds ? g_strdup_printf(" fds=%u", msg->nfds) : NULL;
+    g_autofree char *line =
+        g_strdup_printf("%s%s%s%s%s%s", name, msg->header.flags & VHOST_USER_REPLY ? " reply" : "",
+                        msg->header.flags & VHOST_USER_NEED_REPLY ? " need-reply" : "",
+                        *fields ? " " : "", fields, fds ?: "");
+    channel_log_line(ch, direction, line);
+}
+
+typedef void ChannelTraceFn(const char *device, const char *message, uint32_t size, uint32_t fds,
+                            const char *fields);
+
+/* Log and trace one message; the fields are made only where somebody reads them. */
+static void channel_note(VhostUserChannel *ch, char direction, const char *name, VhostUserKind kind,
+                         const VhostUserMessage *msg, bool traced, ChannelTraceFn *trace)
+{
+    if (!traced && !channel_logs(ch)) {
+        return;
+    }
+    g_autoptr(GString) fields = g_string_new(NULL);
+    vhost_user_format_payload(kind, msg, fields);
+    if (traced) {
+        trace(ch->label, name, msg->header.size, msg->nfds, fields->str);
+    }
+    channel_log_message(ch, direction, name, msg, fields->str);
+}
+
+static void channel_trace_sent(const char *device, const char *message, uint32_t size, uint32_t fds,
+                               const char *fields)
+{
+    trace_vhost_user_sent(device, message, size, fds, fields);
+}
+
+static void channel_trace_received(const char *device, const char *message, uint32_t size,
+                                   uint32_t fds, const char *fields)
+{
+    trace_vhost_user_received(device, message, size, fds, fields);
+}
+
+static void channel_trace_request(const char *device, const char *message, uint32_t size,
+                                  uint32_t fds, const char *fields)
+{
+    trace_vhost_user_backend_request(device, message, size, fds, fields);
+}
+
+void vhost_user_channel_log_request(VhostUserChannel *ch, const VhostUserMessage *msg)
+{
+    const VhostUserMessageInfo *info = vhost_user_backend_request_info(msg->header.request);
+    ch->requested[msg->header.request]++;
+    channel_note(ch, ']', info->name, info->request, msg,
+                 trace_vhost_user_backend_request_enabled(), channel_trace_request);
+}
+
+void vhost_user_channel_log_result(VhostUserChannel *ch, const VhostUserMessage *msg,
+                                   uint64_t result)
+{
+    const char *name = vhost_user_backend_request_name(msg->header.request);
+    trace_vhost_user_backend_reply(ch->label, name, result);
+    if (channel_logs(ch)) {
+        g_autofree char *text = g_strdup_printf("%s reply 0x%" PRIx64, name, result);
+        channel_log_line(ch, '[', text);
     }
 }
 
@@ -147,7 +204,9 @@ void vhost_user_channel_request(VhostUserChannel *ch, VhostUserMessage *msg, Vho
     uint32_t code = msg->header.request;
     const VhostUserMessageInfo *info = vhost_user_request_info(code);
     bool ack = info->answer == VU_ANSWER_ACK && ch->reply_ack && fn;
-    msg->header.flags = VHOST_USER_VERSION | (ack ? VHOST_USER_NEED_REPLY : 0);
+    /* IOTLB messages are answered anyhow; some back ends want to hear it. */
+    msg->header.flags =
+        VHOST_USER_VERSION | (ack || code == VHOST_USER_IOTLB_MSG ? VHOST_USER_NEED_REPLY : 0);
     msg->header.size = request_size(info->request, msg);
     assert(msg->nfds <= info->fds_max);
 
@@ -166,7 +225,8 @@ void vhost_user_channel_request(VhostUserChannel *ch, VhostUserMessage *msg, Vho
     if (!ch->open || ch->failure) {
         return;
     }
-    vhost_user_channel_log(ch, '>', info->name, info->request, msg);
+    channel_note(ch, '>', info->name, info->request, msg, trace_vhost_user_sent_enabled(),
+                 channel_trace_sent);
     ch->sent[code]++;
     Error *err = NULL;
     if (!channel_write(ch, msg, &err)) {
@@ -232,11 +292,11 @@ static void channel_take_reply(VhostUserChannel *ch)
     PendingRequest *p = channel_pop(ch);
     const VhostUserMessageInfo *info = vhost_user_request_info(p->code);
     ch->received[p->code]++;
-    vhost_user_channel_log(ch, '<', info->name,
-                           info->answer == VU_ANSWER_PAYLOAD ? info->reply
-                           : reply->header.size              ? VU_U64
-                                                             : VU_NONE,
-                           reply);
+    channel_note(ch, '<', info->name,
+                 info->answer == VU_ANSWER_PAYLOAD ? info->reply
+                 : reply->header.size              ? VU_U64
+                                                   : VU_NONE,
+                 reply, trace_vhost_user_received_enabled(), channel_trace_received);
     channel_arm_timer(ch);
     bool refused = channel_ack_refused(p, reply, &err);
     if (p->fn) {
@@ -303,7 +363,7 @@ static void channel_opened(VhostUserChannel *ch)
     ch->open = true;
     ch->reply_ack = false;
     channel_reset_input(ch);
-    channel_log_text(ch, "connected");
+    channel_log_line(ch, '-', "connected");
     ch->ops->opened(ch->opaque);
 }
 
@@ -320,7 +380,7 @@ static void channel_closed(VhostUserChannel *ch)
         error_set(&why, "the back end closed the connection");
     }
     ch->open = false;
-    channel_log_text(ch, error_message(why));
+    channel_log_line(ch, '-', error_message(why));
     channel_answer_all(ch, why);
     channel_reset_input(ch);
     ch->ops->closed(ch->opaque, why);
@@ -428,6 +488,11 @@ Chardev *vhost_user_channel_chardev(const VhostUserChannel *ch)
 uint64_t vhost_user_channel_sent(const VhostUserChannel *ch, uint32_t code)
 {
     return ch->sent[code];
+}
+
+uint64_t vhost_user_channel_requested(const VhostUserChannel *ch, uint32_t code)
+{
+    return ch->requested[code];
 }
 
 uint64_t vhost_user_channel_received(const VhostUserChannel *ch, uint32_t code)

@@ -63,8 +63,11 @@ Chardev *vhost_user_channel_chardev(const VhostUserChannel *ch);
 /* For query-vhost-user. */
 uint64_t vhost_user_channel_sent(const VhostUserChannel *ch, uint32_t code);
 uint64_t vhost_user_channel_received(const VhostUserChannel *ch, uint32_t code);
-/* One line of the protocol log for what goes over the back end's own channel. */
-void vhost_user_channel_log(VhostUserChannel *ch, char direction, const char *name,
-                            VhostUserKind kind, const VhostUserMessage *msg);
+uint64_t vhost_user_channel_requested(const VhostUserChannel *ch,
+                                      uint32_t code); /* by the back end */
+/* Protocol log and trace points for what goes over the back end's own channel. */
+void vhost_user_channel_log_request(VhostUserChannel *ch, const VhostUserMessage *msg);
+void vhost_user_channel_log_result(VhostUserChannel *ch, const VhostUserMessage *msg,
+                                   uint64_t result);
 
 #endif

@@ -16,7 +16,11 @@
 static bool fill_features(void *opaque, unsigned round, VhostUserMessage *msg, Error **errp)
 {
     VhostUser *vu = opaque;
-    vu->acked_features = vu->plan->features & vu->features;
+    vu->saved_features = vu->plan->features;
+    vu->acked_features = vu->plan->features & vu->features & ~BIT64(VHOST_F_LOG_ALL);
+    if (vu->plan->log) {
+        vu->acked_features |= BIT64(VHOST_F_LOG_ALL);
+    }
     if (vu->features >> VHOST_USER_F_PROTOCOL_FEATURES & 1) {
         vu->acked_features |= BIT64(VHOST_USER_F_PROTOCOL_FEATURES);
     }
@@ -41,7 +45,7 @@ static uint16_t largest_ring(const VhostPlan *plan)
     return size;
 }
 
-/* An area for other rings than those of now is worth nothing. */
+/* An area for other rings than those of now, or of before a reset, is worth nothing. */
 static unsigned if_inflight_needed(void *opaque)
 {
     VhostUser *vu = opaque;
@@ -49,8 +53,8 @@ static unsigned if_inflight_needed(void *opaque)
         return 0;
     }
     const VhostUserInflight *l = &vu->inflight.layout;
-    if (vu->inflight.fd >= 0 &&
-        (l->queues != vu->plan->count || l->queue_size != largest_ring(vu->plan))) {
+    if (vu->inflight.fd >= 0 && (vu->plan->fresh || l->queues != vu->plan->count ||
+                                 l->queue_size != largest_ring(vu->plan))) {
         inflight_finish(&vu->inflight);
     }
     return vu->inflight.fd < 0;
@@ -234,6 +238,17 @@ static void fill_ring_fd(VhostUserMessage *msg, const VhostRing *ring, int fd)
     }
 }
 
+static void fill_ring_addr(VhostUserMessage *msg, const VhostPlan *plan, const VhostRing *ring)
+{
+    VhostUserVringAddr *a = &msg->payload.addr;
+    *a = (VhostUserVringAddr){ .index = ring->index,
+                               .flags = plan->log ? VHOST_USER_VRING_LOG : 0,
+                               .log = ring->device_addr };
+    a->desc = plan->iommu ? ring->iova[0] : (uintptr_t)ring->desc;
+    a->avail = plan->iommu ? ring->iova[1] : (uintptr_t)ring->driver;
+    a->used = plan->iommu ? ring->iova[2] : (uintptr_t)ring->device;
+}
+
 static bool fill_ring_message(void *opaque, unsigned round, VhostUserMessage *msg, Error **errp)
 {
     VhostUser *vu = opaque;
@@ -250,11 +265,7 @@ static bool fill_ring_message(void *opaque, unsigned round, VhostUserMessage *ms
         msg->payload.state = (VhostUserVringState){ ring->index, ring->base };
         break;
     case VHOST_USER_SET_VRING_ADDR:
-        msg->payload.addr = (VhostUserVringAddr){ .index = ring->index,
-                                                  .desc = (uintptr_t)ring->desc,
-                                                  .avail = (uintptr_t)ring->driver,
-                                                  .used = (uintptr_t)ring->device,
-                                                  .log = ring->device_addr };
+        fill_ring_addr(msg, vu->plan, ring);
         break;
     case VHOST_USER_SET_VRING_KICK:
         fill_ring_fd(msg, ring, ring->kick_fd);
@@ -303,6 +314,19 @@ static bool take_base(void *opaque, unsigned round, VhostUserMessage *reply, Err
     return true;
 }
 
+/* --- MTU --- */
+
+static unsigned if_mtu(void *opaque)
+{
+    return ((VhostUser *)opaque)->mtu && session_has(opaque, VHOST_USER_PF_NET_MTU);
+}
+
+static bool fill_mtu(void *opaque, unsigned round, VhostUserMessage *msg, Error **errp)
+{
+    msg->payload.u64 = ((VhostUser *)opaque)->mtu;
+    return true;
+}
+
 /* --- Status --- */
 
 static unsigned if_status(void *opaque)
@@ -316,14 +340,43 @@ static bool fill_status_running(void *opaque, unsigned round, VhostUserMessage *
     return true;
 }
 
+/* --- The dirty log --- */
+
+static unsigned if_log(void *opaque)
+{
+    return ((VhostUser *)opaque)->plan->log != NULL;
+}
+
+static bool fill_log(void *opaque, unsigned round, VhostUserMessage *msg, Error **errp)
+{
+    const VhostLog *log = ((VhostUser *)opaque)->plan->log;
+    msg->payload.log = (VhostUserLog){ .mmap_size = log->size };
+    msg->fds[msg->nfds++] = log->fd;
+    return true;
+}
+
+/* The used rings are written too: each says so anew. */
+static bool fill_addr(void *opaque, unsigned round, VhostUserMessage *msg, Error **errp)
+{
+    VhostUser *vu = opaque;
+    const VhostRing *ring = &vu->plan->rings[round];
+    if (!ring->size) {
+        return false;
+    }
+    fill_ring_addr(msg, vu->plan, ring);
+    return true;
+}
+
 /* clang-format off */
 const ScriptRow script_start[] = {
+    { VHOST_USER_NET_SET_MTU, if_mtu, fill_mtu },
     { VHOST_USER_SET_FEATURES, .fill = fill_features },
     { VHOST_USER_GET_INFLIGHT_FD, if_inflight_needed, fill_inflight_get, take_inflight },
     { VHOST_USER_SET_INFLIGHT_FD, if_inflight, fill_inflight_set },
     { VHOST_USER_SET_MEM_TABLE, if_table, fill_table },
     { VHOST_USER_REM_MEM_REG, rounds_remove, fill_remove },
     { VHOST_USER_ADD_MEM_REG, rounds_add, fill_add },
+    { VHOST_USER_SET_LOG_BASE, if_log, fill_log },
     { VHOST_USER_SET_VRING_NUM, rounds_ring_messages, fill_ring_message, .no_ack = true },
     { VHOST_USER_SET_VRING_ENABLE, rounds_enable, fill_enable },
     { VHOST_USER_SET_STATUS, if_status, fill_status_running },
@@ -334,6 +387,14 @@ const ScriptRow script_start[] = {
 const ScriptRow script_stop[] = {
     { VHOST_USER_GET_VRING_BASE, rounds_rings, fill_get_base, take_base },
     { VHOST_USER_SET_STATUS, if_status },
+    { 0 },
+};
+
+/* The acknowledgements of the last rows say that nobody writes to a former log any more. */
+const ScriptRow script_log[] = {
+    { VHOST_USER_SET_LOG_BASE, if_log, fill_log },
+    { VHOST_USER_SET_FEATURES, .fill = fill_features },
+    { VHOST_USER_SET_VRING_ADDR, rounds_rings, fill_addr },
     { 0 },
 };
 

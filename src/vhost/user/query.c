@@ -1,32 +1,35 @@
 /* query-vhost-user */
 #include "base/schema.h"
+#include "event/clock.h"
 #include "schema/vhost-user.h"
 #include "vhost/features.h"
 #include "vhost/user/vhost-user.h"
 
-static void add_feature(VhostUserFeatureList *list, unsigned bit, const char *name, bool offered,
-                        bool acked)
+typedef struct FeatureState {
+    bool offered, acked, saved;
+} FeatureState;
+
+static void add_feature(VhostUserFeatureList *list, unsigned bit, const char *name, FeatureState s)
 {
+    if (!s.offered && !s.acked && !s.saved) {
+        return;
+    }
     list->items = g_renew(VhostUserFeature, list->items, list->len + 1);
     list->items[list->len++] = (VhostUserFeature){
-        .bit = bit, .name = g_strdup(name), .offered = offered, .acked = acked
+        .bit = bit, .name = g_strdup(name), .offered = s.offered, .acked = s.acked, .saved = s.saved
     };
 }
 
 static void describe_features(const VhostUserStatus *s, VhostUserInfo *info)
 {
     for (unsigned bit = 0; bit < 64; bit++) {
-        bool offered = s->features >> bit & 1, acked = s->acked_features >> bit & 1;
-        if (offered || acked) {
-            add_feature(&info->features, bit, vhost_feature_name(s->virtio_id, bit), offered,
-                        acked);
-        }
-        offered = s->protocol_offered >> bit & 1;
-        const char *name = vhost_user_protocol_feature_name(bit);
-        if (offered) {
-            add_feature(&info->protocol_features, bit, name ?: "unknown", true,
-                        s->protocol_features >> bit & 1);
-        }
+        const FeatureState virtio = { s->features >> bit & 1, s->acked_features >> bit & 1,
+                                      s->saved_features >> bit & 1 };
+        bool used = s->protocol_features >> bit & 1;
+        const FeatureState protocol = { s->protocol_offered >> bit & 1, used, used };
+        add_feature(&info->features, bit, vhost_feature_name(s->virtio_id, bit), virtio);
+        add_feature(&info->protocol_features, bit,
+                    vhost_user_protocol_feature_name(bit) ?: "unknown", protocol);
     }
 }
 
@@ -36,10 +39,16 @@ static void describe_queues(const VhostPlan *plan, VhostUserQueueList *list)
     for (unsigned i = 0; i < plan->count; i++) {
         const VhostRing *ring = &plan->rings[i];
         if (ring->size) {
-            list->items[list->len++] = (VhostUserQueue){ .index = ring->index,
-                                                         .size = ring->size,
-                                                         .base = ring->base,
-                                                         .enabled = ring->enabled };
+            list->items[list->len++] = (VhostUserQueue){
+                .index = ring->index,
+                .size = ring->size,
+                .base = ring->base,
+                .enabled = ring->enabled,
+                .kicks = __atomic_load_n(&ring->kick->sent, __ATOMIC_RELAXED),
+                .calls = __atomic_load_n(&ring->call->heard, __ATOMIC_RELAXED),
+                .masked = ring->call_fd != ring->call->fd,
+                .doorbell = ring->doorbell,
+            };
         }
     }
 }
@@ -73,6 +82,38 @@ static void describe_messages(VhostUser *vu, VhostUserMessageCountList *list)
     }
 }
 
+static void describe_requests(VhostUser *vu, VhostUserMessageCountList *list)
+{
+    for (uint32_t code = 1; code < VHOST_USER_BACKEND_REQUEST_COUNT; code++) {
+        uint64_t received = vhost_user_requested(vu, code);
+        if (received) {
+            list->items = g_renew(VhostUserMessageCount, list->items, list->len + 1);
+            list->items[list->len++] =
+                (VhostUserMessageCount){ .name = g_strdup(vhost_user_backend_request_name(code)),
+                                         .received = received };
+        }
+    }
+}
+
+static void describe_times(const VhostUserStatus *s, VhostUserInfo *info)
+{
+    int64_t now = clock_now(CLK_REALTIME);
+    if (s->connected_at) {
+        g_autoptr(GDateTime) at = g_date_time_new_from_unix_utc(s->connected_at / G_USEC_PER_SEC);
+        info->connected_at = g_date_time_format(at, "%Y-%m-%dT%H:%M:%SZ");
+    }
+    if (s->ready_ns) {
+        info->has_negotiation_us = info->has_ready_us = true;
+        info->negotiation_us = (s->ready_ns - s->connected_ns) / NS_PER_US;
+        info->ready_us = (now - s->ready_ns) / NS_PER_US;
+    }
+    if (s->started_ns) {
+        info->has_start_us = info->has_running_us = true;
+        info->start_us = (s->started_ns - s->starting_ns) / NS_PER_US;
+        info->running_us = (now - s->started_ns) / NS_PER_US;
+    }
+}
+
 static bool describe(VhostUser *vu, void *opaque)
 {
     VhostUserInfoList *list = opaque;
@@ -88,6 +129,9 @@ static bool describe(VhostUser *vu, void *opaque)
         .connections = s.connections,
         .last_error = g_strdup(s.last_error),
         .max_queues = s.max_rings,
+        .logging = s.plan && s.plan->log,
+        .inflight = s.inflight,
+        .reconnects = chardev_is_server(s.chardev) || chardev_reconnects(s.chardev),
     };
     describe_features(&s, info);
     if (s.plan) {
@@ -95,14 +139,8 @@ static bool describe(VhostUser *vu, void *opaque)
         describe_memory(s.plan, &info->memory);
     }
     describe_messages(vu, &info->messages);
-    if (s.ready_ns) {
-        info->has_negotiation_us = true;
-        info->negotiation_us = (s.ready_ns - s.connected_ns) / NS_PER_US;
-    }
-    if (s.started_ns) {
-        info->has_start_us = true;
-        info->start_us = (s.started_ns - s.ready_ns) / NS_PER_US;
-    }
+    describe_requests(vu, &info->requests);
+    describe_times(&s, info);
     return true;
 }
 

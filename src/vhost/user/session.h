@@ -12,7 +12,7 @@
 
 /* What has to be told to a running back end. */
 typedef struct VhostUserChanges {
-    bool memory, enable, stop;
+    bool memory, enable, log, stop;
 } VhostUserChanges;
 
 /* The area in which the back end notes what is in flight; it outlives connections. */
@@ -33,16 +33,20 @@ struct VhostUser {
     uint64_t wanted_protocol_features, required_protocol_features;
     uint64_t required_features, spec_ignored;
     bool tolerate_lost_features;
+    uint16_t mtu; /* told to every back end; 0: none */
     uint32_t config_size;
     uint8_t *config; /* as last read */
 
     /* what this back end said */
     uint64_t features, protocol_offered, protocol_features;
     uint64_t max_rings, max_slots;
-    uint64_t acked_features;
+    uint64_t acked_features; /* told to the back end at the last start */
+    uint64_t saved_features; /* accepted by the driver then */
 
     VhostUserPhase phase;
     Script script;
+    VhostDoneFn *log_done; /* of a change of the log */
+    void *log_opaque;
     VhostDoneFn *done; /* of the start or stop under way */
     void *done_opaque;
     VhostUserChanges changes;
@@ -62,7 +66,8 @@ struct VhostUser {
     int64_t report_window; /* ns, CLK_REALTIME: when counting began; 0: never */
     unsigned reported, unreported;
     unsigned connections;
-    int64_t connected_ns, ready_ns, started_ns;
+    int64_t connected_ns, ready_ns, starting_ns, started_ns;
+    int64_t connected_at; /* us since 1970 */
 };
 
 static inline bool session_has(const VhostUser *vu, unsigned protocol_feature)
@@ -76,6 +81,9 @@ extern const VhostUserBackendChannelOps session_backend_channel_ops;
 /* handshake.c */
 extern const ScriptRow script_negotiate[];
 /* operation.c */
-extern const ScriptRow script_start[], script_stop[], script_enable[], script_memory[];
+extern const ScriptRow script_start[], script_stop[], script_enable[], script_memory[],
+    script_log[];
+/* backend-requests.c */
+uint64_t session_backend_request(VhostUser *vu, VhostUserMessage *msg);
 
 #endif

@@ -7,8 +7,10 @@
 #include "base/report.h"
 #include "event/clock.h"
 #include "schema/vhost-user.h"
+#include "trace/vhost-events.h"
 #include "vhost/features.h"
 #include "vhost/user/session.h"
+#include "vhost/user/shared-object.h"
 
 /* All sessions of this process, for query-vhost-user. Machine lock. */
 static GPtrArray *sessions;
@@ -16,7 +18,9 @@ static GPtrArray *sessions;
 /* Protocol features every kind of device has a use for. */
 #define GENERAL_PROTOCOL_FEATURES                                                \
     (BIT64(VHOST_USER_PF_REPLY_ACK) | BIT64(VHOST_USER_PF_CONFIGURE_MEM_SLOTS) | \
-     BIT64(VHOST_USER_PF_STATUS))
+     BIT64(VHOST_USER_PF_STATUS) | BIT64(VHOST_USER_PF_LOG_SHMFD) |              \
+     BIT64(VHOST_USER_PF_BACKEND_REQ) | BIT64(VHOST_USER_PF_BACKEND_SEND_FD) |   \
+     BIT64(VHOST_USER_PF_HOST_NOTIFIER) | BIT64(VHOST_USER_PF_RESET_DEVICE))
 
 /* Reports of one failing back end: at most so many lines in so long a time, so that a back end that
  * fails at once on every connection does not fill the log. */
@@ -44,6 +48,7 @@ static void session_report(VhostUser *vu, const Error *why)
     g_free(vu->last_error);
     vu->last_error = g_strdup(error_message(why));
     qmp_event_vhost_user_error(vu->name, error_message(why));
+    trace_vhost_user_error(vu->name, error_message(why));
     if (!vu->report_window || now - vu->report_window >= REPORT_INTERVAL) {
         vu->report_window = now;
         vu->reported = 0;
@@ -59,6 +64,22 @@ static void session_report(VhostUser *vu, const Error *why)
     } else {
         report_warning("%s: %s", vhost_user_channel_label(vu->channel), error_message(why));
     }
+}
+
+/* The good news of a back end that fails again each time is not told again each time. */
+static void session_report_connected(VhostUser *vu)
+{
+    bool quiet = vu->reported > REPORTS_AT_MOST &&
+                 clock_now(CLK_REALTIME) - vu->report_window < REPORT_INTERVAL;
+    if (!quiet) {
+        report_info("%s: connected", vhost_user_channel_label(vu->channel));
+    }
+}
+
+static void session_set_phase(VhostUser *vu, VhostUserPhase phase)
+{
+    vu->phase = phase;
+    trace_vhost_user_phase(vu->name, vhost_user_phase_name(phase));
 }
 
 /* --- Running scripts --- */
@@ -92,10 +113,10 @@ static void session_negotiated(void *opaque, const Error *err)
         session_end_connection(vu, err);
         return;
     }
-    vu->phase = VHOST_USER_READY;
+    session_set_phase(vu, VHOST_USER_READY);
     vu->ready_ns = clock_now(CLK_REALTIME);
     vu->connections++;
-    report_info("%s: connected", vhost_user_channel_label(vu->channel));
+    session_report_connected(vu);
     qmp_event_vhost_user_connected(vu->name);
     vu->backend.events->ready(vu->backend.events_opaque);
 }
@@ -106,7 +127,7 @@ static void session_started(void *opaque, const Error *err)
     if (err) {
         session_end_connection(vu, err);
     } else {
-        vu->phase = VHOST_USER_RUNNING;
+        session_set_phase(vu, VHOST_USER_RUNNING);
         vu->started_ns = clock_now(CLK_REALTIME);
     }
     session_tell_done(vu, err);
@@ -118,7 +139,7 @@ static void session_stopped(void *opaque, const Error *err)
     if (err) {
         session_end_connection(vu, err);
     } else {
-        vu->phase = VHOST_USER_READY;
+        session_set_phase(vu, VHOST_USER_READY);
     }
     vu->plan = NULL;
     session_tell_done(vu, err);
@@ -134,6 +155,17 @@ static void session_changed(void *opaque, const Error *err)
     }
 }
 
+static void session_log_changed(void *opaque, const Error *err)
+{
+    VhostUser *vu = opaque;
+    VhostDoneFn *done = vu->log_done;
+    vu->log_done = NULL;
+    if (done) {
+        done(vu->log_opaque, err);
+    }
+    session_changed(opaque, err);
+}
+
 /* One change at a time; what comes meanwhile waits its turn. */
 void session_run_changes(VhostUser *vu)
 {
@@ -143,12 +175,15 @@ void session_run_changes(VhostUser *vu)
     if (vu->changes.memory) {
         vu->changes.memory = false;
         script_run(&vu->script, vu->channel, script_memory, session_changed, vu);
+    } else if (vu->changes.log) {
+        vu->changes.log = false;
+        script_run(&vu->script, vu->channel, script_log, session_log_changed, vu);
     } else if (vu->changes.enable) {
         vu->changes.enable = false;
         script_run(&vu->script, vu->channel, script_enable, session_changed, vu);
     } else if (vu->changes.stop) {
         vu->changes.stop = false;
-        vu->phase = VHOST_USER_STOPPING;
+        session_set_phase(vu, VHOST_USER_STOPPING);
         script_run(&vu->script, vu->channel, script_stop, session_stopped, vu);
     }
 }
@@ -158,23 +193,26 @@ void session_run_changes(VhostUser *vu)
 static void session_opened(void *opaque)
 {
     VhostUser *vu = opaque;
-    vu->phase = VHOST_USER_NEGOTIATING;
+    session_set_phase(vu, VHOST_USER_NEGOTIATING);
     vu->connected_ns = clock_now(CLK_REALTIME);
-    vu->ready_ns = vu->started_ns = 0;
+    vu->connected_at = g_get_real_time();
+    vu->ready_ns = vu->starting_ns = vu->started_ns = 0;
     script_run(&vu->script, vu->channel, script_negotiate, session_negotiated, vu);
 }
 
 static void session_drop_connection(VhostUser *vu)
 {
     script_abandon(&vu->script);
+    shared_object_forget(vu);
     vhost_user_backend_channel_free(vu->backend_channel);
     vu->backend_channel = NULL;
     fd_close(vu->backend_fd);
     vu->backend_fd = -1;
-    vu->phase = VHOST_USER_DISCONNECTED;
+    session_set_phase(vu, VHOST_USER_DISCONNECTED);
     vu->plan = NULL;
     vu->table_count = 0;
     vu->changes = (VhostUserChanges){ 0 };
+    vu->log_done = NULL;
 }
 
 static void session_closed(void *opaque, const Error *why)
@@ -222,30 +260,16 @@ static void session_read_config(VhostUser *vu)
     vhost_user_channel_request(vu->channel, &msg, session_config_read_again, vu);
 }
 
-static uint64_t session_backend_request(void *opaque, VhostUserMessage *msg)
+static uint64_t session_requested(void *opaque, VhostUserMessage *msg)
 {
     VhostUser *vu = opaque;
-    const VhostBackendEvents *events = vu->backend.events;
-    switch (msg->header.request) {
-    case VHOST_USER_BACKEND_CONFIG_CHANGE_MSG:
-        if (vu->config_size) {
-            session_read_config(vu);
-        }
-        return 0;
-    case VHOST_USER_BACKEND_VRING_CALL:
-    case VHOST_USER_BACKEND_VRING_ERR:
-        if (!vu->plan || msg->payload.state.index >= vu->plan->count) {
-            return 1;
-        }
-        if (msg->header.request == VHOST_USER_BACKEND_VRING_CALL) {
-            events->ring_call(vu->backend.events_opaque, msg->payload.state.index);
-        } else {
-            events->ring_error(vu->backend.events_opaque, msg->payload.state.index);
-        }
-        return 0;
-    default:
-        return 1; /* allowed by what was negotiated, but nothing here has a use for it */
+    if (msg->header.request != VHOST_USER_BACKEND_CONFIG_CHANGE_MSG) {
+        return session_backend_request(vu, msg);
     }
+    if (vu->config_size) {
+        session_read_config(vu);
+    }
+    return 0;
 }
 
 static void session_backend_broken(void *opaque, Error *err)
@@ -254,7 +278,7 @@ static void session_backend_broken(void *opaque, Error *err)
 }
 
 const VhostUserBackendChannelOps session_backend_channel_ops = {
-    .request = session_backend_request,
+    .request = session_requested,
     .broken = session_backend_broken,
 };
 
@@ -329,7 +353,8 @@ static void backend_start(VhostBackend *b, const VhostPlan *plan, VhostDoneFn *d
         return;
     }
     vu->plan = plan;
-    vu->phase = VHOST_USER_STARTING;
+    vu->starting_ns = clock_now(CLK_REALTIME);
+    session_set_phase(vu, VHOST_USER_STARTING);
     script_run(&vu->script, vu->channel, script_start, session_started, vu);
 }
 
@@ -339,6 +364,7 @@ static void backend_stop(VhostBackend *b, VhostDoneFn *done, void *opaque)
     vu->done = NULL; /* whoever waited for a change does not any more */
     session_expect(vu, done, opaque);
     vu->changes = (VhostUserChanges){ .stop = true };
+    vu->log_done = NULL; /* it ends with the stop */
     session_run_changes(vu);
 }
 
@@ -360,6 +386,62 @@ static void backend_update_memory(VhostBackend *b, VhostDoneFn *done, void *opaq
     vu->changes.memory = true;
     session_run_changes(vu);
     done(opaque, NULL);
+}
+
+static bool backend_can_log(VhostBackend *b, Error **errp)
+{
+    VhostUser *vu = session_of(b);
+    if (session_has(vu, VHOST_USER_PF_LOG_SHMFD) && (vu->features >> VHOST_F_LOG_ALL & 1)) {
+        return true;
+    }
+    error_set(errp, "the back end can't log what it writes: it lacks %s",
+              session_has(vu, VHOST_USER_PF_LOG_SHMFD) ? "the feature LOG_ALL"
+                                                       : "the protocol feature LOG_SHMFD");
+    return false;
+}
+
+static void backend_update_log(VhostBackend *b, VhostDoneFn *done, void *opaque)
+{
+    VhostUser *vu = session_of(b);
+    assert(!vu->log_done);
+    vu->log_done = done;
+    vu->log_opaque = opaque;
+    vu->changes.log = true;
+    session_run_changes(vu);
+}
+
+static void session_iotlb_answered(void *opaque, VhostUserMessage *reply, const Error *err)
+{
+    VhostUser *vu = opaque;
+    if (reply && reply->payload.u64) {
+        Error *why = NULL;
+        error_set(&why, "the back end refused IOTLB_MSG (status %" PRIu64 ")", reply->payload.u64);
+        vhost_user_channel_fail(vu->channel, why);
+    }
+}
+
+static void backend_iotlb_update(VhostBackend *b, uint64_t iova, uint64_t len, void *host,
+                                 unsigned access)
+{
+    VhostUser *vu = session_of(b);
+    VhostUserMessage msg = {
+        .header.request = VHOST_USER_IOTLB_MSG,
+        .payload.iotlb = { .iova = iova,
+                           .size = len,
+                           .user_addr = (uintptr_t)host,
+                           .permission = access,
+                           .type = host ? VHOST_USER_IOTLB_UPDATE : VHOST_USER_IOTLB_INVALIDATE },
+    };
+    vhost_user_channel_request(vu->channel, &msg, session_iotlb_answered, vu);
+}
+
+static void backend_reset(VhostBackend *b)
+{
+    VhostUser *vu = session_of(b);
+    if (session_has(vu, VHOST_USER_PF_RESET_DEVICE)) {
+        VhostUserMessage msg = { .header.request = VHOST_USER_RESET_DEVICE };
+        vhost_user_channel_request(vu->channel, &msg, NULL, NULL);
+    }
 }
 
 static void backend_set_call(VhostBackend *b, unsigned index, int fd)
@@ -414,6 +496,10 @@ static const VhostBackendOps session_ops = {
     .set_enabled = backend_set_enabled,
     .update_memory = backend_update_memory,
     .set_call = backend_set_call,
+    .can_log = backend_can_log,
+    .update_log = backend_update_log,
+    .iotlb_update = backend_iotlb_update,
+    .reset = backend_reset,
     .abort = backend_abort,
     .free = backend_free,
 };
@@ -553,14 +639,9 @@ void vhost_user_send_rarp(VhostUser *vu, const uint8_t mac[6])
     }
 }
 
-void vhost_user_set_mtu(VhostUser *vu, uint16_t mtu, VhostDoneFn *done, void *opaque)
+void vhost_user_set_mtu(VhostUser *vu, uint16_t mtu)
 {
-    if (!session_has(vu, VHOST_USER_PF_NET_MTU)) {
-        done(opaque, NULL);
-        return;
-    }
-    VhostUserMessage msg = { .header.request = VHOST_USER_NET_SET_MTU, .payload.u64 = mtu };
-    session_call(vu, &msg, done, opaque);
+    vu->mtu = mtu;
 }
 
 /* --- Status --- */
@@ -574,6 +655,8 @@ void vhost_user_status(VhostUser *vu, VhostUserStatus *status)
         .phase = vu->phase,
         .features = vu->features,
         .acked_features = vu->acked_features,
+        .saved_features = vu->saved_features,
+        .inflight = vu->inflight.fd >= 0,
         .protocol_offered = vu->protocol_offered,
         .protocol_features = vu->protocol_features,
         .max_rings = vu->max_rings,
@@ -582,13 +665,20 @@ void vhost_user_status(VhostUser *vu, VhostUserStatus *status)
         .connections = vu->connections,
         .connected_ns = vu->connected_ns,
         .ready_ns = vu->ready_ns,
+        .starting_ns = vu->starting_ns,
         .started_ns = vu->started_ns,
+        .connected_at = vu->phase == VHOST_USER_DISCONNECTED ? 0 : vu->connected_at,
     };
 }
 
 uint64_t vhost_user_sent(VhostUser *vu, uint32_t code)
 {
     return vhost_user_channel_sent(vu->channel, code);
+}
+
+uint64_t vhost_user_requested(VhostUser *vu, uint32_t code)
+{
+    return vhost_user_channel_requested(vu->channel, code);
 }
 
 uint64_t vhost_user_received(VhostUser *vu, uint32_t code)

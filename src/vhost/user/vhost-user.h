@@ -56,7 +56,8 @@ typedef void VhostUserConfigFn(void *opaque, const uint8_t *config, const Error 
 void vhost_user_get_config(VhostUser *vu, VhostUserConfigFn *fn, void *opaque);
 /* Have the back end announce the guest's address on its network. */
 void vhost_user_send_rarp(VhostUser *vu, const uint8_t mac[6]);
-void vhost_user_set_mtu(VhostUser *vu, uint16_t mtu, VhostDoneFn *done, void *opaque);
+/* Every back end from the next start on is told; those without NET_MTU live without it. */
+void vhost_user_set_mtu(VhostUser *vu, uint16_t mtu);
 
 /* --- For query-vhost-user and messages --- */
 
@@ -75,17 +76,21 @@ typedef struct VhostUserStatus {
     Chardev *chardev;
     VhostUserPhase phase;
     uint64_t features, acked_features; /* virtio, with the socket's own bits */
+    uint64_t saved_features;           /* accepted by the driver */
+    bool inflight;                     /* there is an area for what is in flight */
     uint64_t protocol_offered, protocol_features;
     uint64_t max_rings;
-    const VhostPlan *plan;                      /* NULL unless starting, running or stopping */
-    const char *last_error;                     /* NULL: none yet */
-    unsigned connections;                       /* handshakes that were completed */
-    int64_t connected_ns, ready_ns, started_ns; /* CLK_REALTIME; 0: not this time */
+    const VhostPlan *plan;  /* NULL unless starting, running or stopping */
+    const char *last_error; /* NULL: none yet */
+    unsigned connections;   /* handshakes that were completed */
+    int64_t connected_ns, ready_ns, starting_ns, started_ns; /* CLK_REALTIME; 0: not this time */
+    int64_t connected_at;                                    /* us since 1970; 0: not now */
 } VhostUserStatus;
 void vhost_user_status(VhostUser *vu, VhostUserStatus *status);
 const char *vhost_user_phase_name(VhostUserPhase phase);
 uint64_t vhost_user_sent(VhostUser *vu, uint32_t code);
 uint64_t vhost_user_received(VhostUser *vu, uint32_t code);
+uint64_t vhost_user_requested(VhostUser *vu, uint32_t code); /* by the back end */
 typedef bool VhostUserVisitor(VhostUser *vu, void *opaque);
 bool vhost_user_foreach(VhostUserVisitor *visit, void *opaque);
 

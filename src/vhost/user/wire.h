@@ -118,6 +118,16 @@ typedef union VhostUserPayload {
     uint8_t crypto_session[VHOST_USER_CRYPTO_SESSION_MAX];
 } VhostUserPayload;
 
+/* VhostUserIotlb.type */
+enum {
+    VHOST_USER_IOTLB_MISS = 1,
+    VHOST_USER_IOTLB_UPDATE = 2,
+    VHOST_USER_IOTLB_INVALIDATE = 3,
+    VHOST_USER_IOTLB_ACCESS_FAIL = 4,
+};
+/* VhostUserIotlb.permission */
+#define VHOST_USER_IOTLB_WRITE 0x2u
+
 /* A message with what came or goes along. */
 typedef struct VhostUserMessage {
     VhostUserHeader header;

@@ -80,6 +80,7 @@ static void legacy_write(void *opaque, hwaddr addr, uint64_t value, unsigned siz
     case LEGACY_STATUS:
         /* FEATURES_OK is not of this interface. */
         virtio_set_status(vdev, value & ~VIRTIO_STATUS_FEATURES_OK & 0xff);
+        virtio_hold_until_reset(vdev);
         break;
     case LEGACY_MSI_CONFIG_VECTOR:
         vdev->config_vector = virtio_pci_set_vector(p, vdev->config_vector, value);

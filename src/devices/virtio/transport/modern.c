@@ -1,4 +1,7 @@
 /* The modern registers: four structures in BAR 4, found through capabilities (4.1.4). */
+#include <inttypes.h>
+#include <sys/mman.h>
+
 #include "base/log.h"
 #include "devices/virtio/transport/virtio-pci-internal.h"
 
@@ -326,6 +329,70 @@ void virtio_pci_config_write(PciDevice *dev, uint32_t addr, uint32_t value, unsi
                                                MEMTXATTRS_UNSPECIFIED);
         }
     }
+}
+
+/* --- Doorbells in a back end's memory --- */
+
+static void doorbell_release(void *opaque, RamBlock *block)
+{
+    munmap(block->host, block->size);
+}
+
+static void doorbell_free(struct rcu_head *head)
+{
+    VirtioPciDoorbell *d = CONTAINER_OF(head, VirtioPciDoorbell, rcu);
+    memory_region_finish(&d->mr);
+    g_free(d);
+}
+
+static void drop_doorbell(VirtioPciProxy *p, unsigned index)
+{
+    VirtioPciDoorbell *d = p->doorbells[index];
+    if (d) {
+        p->doorbells[index] = NULL;
+        memory_region_del(&p->modern_bar, &d->mr);
+        rcu_defer(&d->rcu, doorbell_free); /* vCPUs may be on the way to it */
+    }
+}
+
+bool virtio_pci_set_doorbell(Device *proxy, unsigned index, void *host, uint64_t len, Error **errp)
+{
+    VirtioPciProxy *p = virtio_pci_cast(proxy);
+    drop_doorbell(p, index);
+    if (!host) {
+        return true;
+    }
+    if (!p->modern || p->notify_step != len) {
+        error_set(errp,
+                  "the doorbells of %s lie %u bytes apart, and the back end's memory has %" PRIu64
+                  "; use page-per-vq=on",
+                  p->vdev->name, p->notify_step, len);
+        return false;
+    }
+    g_autofree char *name = g_strdup_printf("virtio-pci-doorbell-%u", index);
+    const RamBlockSpec spec = { .id = name,
+                                .host = host,
+                                .size = len,
+                                .page_size = NOTIFY_STEP_PAGE,
+                                .fd = -1,
+                                .release = doorbell_release };
+    RamBlock *block = ram_block_wrap(&spec, errp);
+    if (!block) {
+        return false;
+    }
+    block->migratable = false;
+    VirtioPciDoorbell *d = g_new0(VirtioPciDoorbell, 1);
+    if (!memory_region_init_ram_block(&d->mr, &p->parent.parent.parent, name, block, errp)) {
+        block->release = NULL; /* the memory stays the caller's */
+        ram_block_unref(block);
+        g_free(d);
+        return false;
+    }
+    ram_block_unref(block); /* the region's now */
+    memory_region_add_overlap(&p->modern_bar, MODERN_NOTIFY_AT + (hwaddr)index * p->notify_step,
+                              &d->mr, 1);
+    p->doorbells[index] = d;
+    return true;
 }
 
 /* --- making it --- */

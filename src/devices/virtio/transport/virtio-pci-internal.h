@@ -86,6 +86,9 @@ bool virtio_pci_modern_init(VirtioPciProxy *proxy, Error **errp);
 uint32_t virtio_pci_config_read(PciDevice *dev, uint32_t addr, unsigned len);
 void virtio_pci_config_write(PciDevice *dev, uint32_t addr, uint32_t value, unsigned len);
 
+/* VirtioBusClass.set_doorbell */
+bool virtio_pci_set_doorbell(Device *proxy, unsigned index, void *host, uint64_t len, Error **errp);
+
 /* --- legacy.c --- */
 
 void virtio_pci_legacy_init(VirtioPciProxy *proxy);

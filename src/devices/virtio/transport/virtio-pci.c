@@ -242,6 +242,7 @@ static void virtio_pci_bus_class_init(ObjectClass *klass, const void *data)
     k->device_reset = virtio_pci_device_reset;
     k->device_loaded = virtio_pci_device_loaded;
     k->vector_count = virtio_pci_vector_count;
+    k->set_doorbell = virtio_pci_set_doorbell;
 }
 
 static const TypeInfo virtio_pci_bus_info = {

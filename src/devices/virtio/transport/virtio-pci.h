@@ -8,6 +8,7 @@
 #ifndef DEVICES_VIRTIO_TRANSPORT_VIRTIO_PCI_H
 #define DEVICES_VIRTIO_TRANSPORT_VIRTIO_PCI_H
 
+#include "base/rcu.h"
 #include "bus/pci/msi.h"
 #include "bus/pci/pci.h"
 #include "devices/virtio/transport.h"
@@ -21,6 +22,12 @@
 typedef struct VirtioPciQueue {
     uint32_t desc[2], driver[2], device[2]; /* low, high */
 } VirtioPciQueue;
+
+/* A queue's doorbell in a back end's memory. */
+typedef struct VirtioPciDoorbell {
+    MemoryRegion mr;
+    struct rcu_head rcu;
+} VirtioPciDoorbell;
 
 typedef struct VirtioPciProxy {
     PciDevice parent;
@@ -39,6 +46,7 @@ typedef struct VirtioPciProxy {
 
     MemoryRegion legacy_bar, modern_bar, notify_io;
     MemoryRegion common, isr, config, notify;
+    VirtioPciDoorbell *doorbells[VIRTIO_QUEUE_MAX]; /* NULL: the queue's is in notify */
     uint8_t cfg_cap; /* offset of the configuration access capability */
 
     /* registers */
