@@ -83,7 +83,8 @@ class Install(unittest.TestCase):
         run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", self.dir)
         (program,) = self.dir.glob("**/bin/rhea")
         self.assertIn("rhea", run(program, "-version").lower())
-        self.assertTrue((program.parent / "rhea-trace-read").exists())
+        for tool in ("rhea-trace-read", "rhea-vhost-net"):
+            self.assertTrue((program.parent / tool).exists(), tool)
 
     @unittest.skipUnless((SOURCE / ".git").exists(), "an archive is made from a repository")
     def test_archive_builds(self):
@@ -96,6 +97,24 @@ class Install(unittest.TestCase):
         run("meson", "setup", self.dir / "built", tree)
         run("ninja", "-C", self.dir / "built", "rhea")
         self.assertIn("rhea", run(self.dir / "built/rhea", "-version").lower())
+
+
+@unittest.skipUnless(shutil.which("dpkg-buildpackage") and shutil.which("dh"),
+                     "debhelper is not installed")
+class DebianPackage(unittest.TestCase):
+    def test_package_builds_and_runs(self):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="rhea-package-"))
+        self.addCleanup(shutil.rmtree, folder)
+        run("git", "clone", "-q", "--no-local", SOURCE, folder / "rhea")
+        run("dpkg-buildpackage", "-b", "-us", "-uc", cwd=folder / "rhea",
+            environment={"DEB_BUILD_OPTIONS": "nocheck"})
+        (package,) = folder.glob("rhea_*.deb")
+        run("dpkg-deb", "-x", package, folder / "root")
+        (modules,) = (folder / "root").glob("usr/lib/*/rhea")
+        out = run("timeout", "20", folder / "root/usr/bin/rhea", "-machine", "none", "-netdev",
+                  "user,id=n0", "-dump-vmstate", "/dev/null",
+                  environment={"RHEA_MODULE_DIR": str(modules)})
+        self.assertNotIn("error", out)
 
 
 if __name__ == "__main__":
