@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 #include "devices/acpi/acpi-pm.h"
+#include "devices/acpi/pci-hotplug.h"
 #include "devices/timer/hpet.h"
 
 #define PIRQ_COUNT_PIIX 4
@@ -312,6 +313,86 @@ static void add_osc(Aml *a)
     aml_end(a);
 }
 
+/* --- Hot plug of PCI slots: registers in devices/acpi/pci-hotplug.h --- */
+
+/* Slots 0 and 1 are the chipset's. */
+#define HOTPLUG_SLOT_MIN 2
+#define NOTIFY_CHECK     1
+#define NOTIFY_EJECT     3
+
+static void add_hotplug_registers(Aml *a)
+{
+    aml_operation_region(a, "PCST", AML_SYSTEM_IO, PCI_HOTPLUG_BASE, PCI_HOTPLUG_SIZE);
+    aml_field(a, "PCST", AML_DWORD_ACC);
+    aml_named_field(a, "PCIU", 32);
+    aml_named_field(a, "PCID", 32);
+    aml_named_field(a, "PCEJ", 32);
+    aml_named_field(a, "PCRM", 32);
+    aml_named_field(a, "PCBN", 32);
+    aml_end(a);
+    aml_mutex(a, "BLCK", 0);
+    /* EJSL(slot): empty it. */
+    aml_method(a, "EJSL", 1, false);
+    aml_acquire(a, "BLCK");
+    aml_op(a, AML_STORE), aml_int(a, 0), aml_path(a, "PCBN");
+    aml_op(a, AML_SHIFT_LEFT), aml_int(a, 1), aml_arg(a, 0), aml_local(a, 0);
+    aml_op(a, AML_STORE), aml_local(a, 0), aml_path(a, "PCEJ");
+    aml_release(a, "BLCK");
+    aml_end(a);
+}
+
+/* "S02" to "S1F" */
+static const char *slot_name(unsigned slot, char name[8])
+{
+    g_snprintf(name, 8, "S%03X", slot);
+    return name;
+}
+
+static void add_hotplug_slots(Aml *a)
+{
+    char name[8];
+
+    add_hotplug_registers(a);
+    for (unsigned slot = HOTPLUG_SLOT_MIN; slot < PCI_SLOTS; slot++) {
+        aml_device(a, slot_name(slot, name));
+        name_int(a, "_ADR", slot << 16);
+        name_int(a, "_SUN", slot);
+        aml_method(a, "_EJ0", 1, false);
+        aml_path(a, "^^EJSL"), aml_int(a, slot);
+        aml_end(a);
+        aml_end(a);
+    }
+    /* TELL(slots, event) */
+    aml_method(a, "TELL", 2, false);
+    for (unsigned slot = HOTPLUG_SLOT_MIN; slot < PCI_SLOTS; slot++) {
+        aml_if(a);
+        aml_op(a, AML_AND), aml_arg(a, 0), aml_int(a, UINT32_C(1) << slot), aml_no_target(a);
+        aml_op(a, AML_NOTIFY), aml_path(a, slot_name(slot, name)), aml_arg(a, 1);
+        aml_end(a);
+    }
+    aml_end(a);
+    /* PCNT(): what has happened */
+    aml_method(a, "PCNT", 0, true);
+    aml_acquire(a, "BLCK");
+    aml_op(a, AML_STORE), aml_int(a, 0), aml_path(a, "PCBN");
+    aml_op(a, AML_STORE), aml_path(a, "PCIU"), aml_local(a, 0);
+    aml_op(a, AML_STORE), aml_path(a, "PCID"), aml_local(a, 1);
+    aml_release(a, "BLCK");
+    aml_path(a, "TELL"), aml_local(a, 0), aml_int(a, NOTIFY_CHECK);
+    aml_path(a, "TELL"), aml_local(a, 1), aml_int(a, NOTIFY_EJECT);
+    aml_end(a);
+}
+
+/* The edge of the event calls the method of its name. */
+static void add_hotplug_event(Aml *a)
+{
+    aml_scope(a, "\\_GPE");
+    aml_method(a, "_E01", 0, false);
+    aml_path(a, "\\_SB.PCI0.PCNT");
+    aml_end(a);
+    aml_end(a);
+}
+
 static void add_host_bridge(Aml *a, const AcpiBoard *board)
 {
     aml_device(a, "PCI0");
@@ -332,6 +413,9 @@ static void add_host_bridge(Aml *a, const AcpiBoard *board)
     add_isa_bridge(a, board);
     add_links(a, board, "ISA");
     add_routing(a, board);
+    if (board->acpi_pci_hotplug) {
+        add_hotplug_slots(a);
+    }
     aml_end(a);
 }
 
@@ -346,6 +430,9 @@ static void add_motherboard(Aml *a, const AcpiBoard *board)
     aml_io(a, board->pm_base, 1, ACPI_PM_SIZE);
     if (board->gpe0_base < board->pm_base || board->gpe0_base >= board->pm_base + ACPI_PM_SIZE) {
         aml_io(a, board->gpe0_base, 1, board->gpe0_len);
+    }
+    if (board->acpi_pci_hotplug) {
+        aml_io(a, PCI_HOTPLUG_BASE, 1, PCI_HOTPLUG_SIZE);
     }
     if (board->ecam_base) {
         aml_memory32_fixed(a, true, board->ecam_base, board->ecam_buses * MiB);
@@ -418,6 +505,9 @@ void acpi_build_dsdt(Aml *a, Machine *m, const AcpiBoard *board)
     aml_end(a);
     aml_end(a);
 
+    if (board->acpi_pci_hotplug) {
+        add_hotplug_event(a);
+    }
     add_sleep(a, "\\_S3", board->s3_type);
     add_sleep(a, "\\_S4", board->s4_type);
     add_sleep(a, "\\_S5", board->s5_type);

@@ -142,6 +142,7 @@ static void describe_board(PcMachine *pc, AcpiBoard *board)
         .hpet_id = pc->hpet ? hpet_block_id(pc->hpet) : 0,
         .rtc = true,
         .i8042 = pc->i8042 != NULL,
+        .acpi_pci_hotplug = !q35,
         .ecam_base = q35 ? Q35_ECAM_BASE : 0,
         .ecam_buses = Q35_ECAM_BUSES,
         .window32 = { q35 ? Q35_ECAM_BASE + Q35_ECAM_BUSES * MiB : MAX_OF(pc->nb->lowmem, GiB),

@@ -8,6 +8,7 @@
 #include "block/backend.h"
 #include "cpu/cpu.h"
 #include "devices/char/serial-isa.h"
+#include "devices/i2c/smbus-host.h"
 #include "devices/ide/ide.h"
 #include "devices/input/i8042.h"
 #include "devices/intc/i8259.h"
@@ -83,6 +84,18 @@ static bool make_bridge(PcMachine *pc, Error **errp)
     }
     pc->isa = southbridge_isa_bus(pc->bridge);
     return true;
+}
+
+static bool make_smbus(PcMachine *pc, Error **errp)
+{
+    PciDevice *dev = pc->pm;
+
+    if (pc_machine_class_of(pc)->q35) {
+        dev = pci_device_create(pc->pci, PCI_DEVFN(31, 3), TYPE_ICH9_SMBUS, errp);
+    }
+    return dev && smbus_add_memory_eeproms(pc_machine_class_of(pc)->q35 ? ich9_smbus_bus(dev)
+                                                                        : piix4_smbus_bus(dev),
+                                           pc->parent.ram_size, errp);
 }
 
 /* --- Disks --- */
@@ -307,7 +320,7 @@ static bool build(PcMachine *pc, Error **errp)
 {
     pc_make_lines(pc);
     if (!pc_make_cpus(pc, errp) || !make_host(pc, errp) || !make_bridge(pc, errp) ||
-        !make_isa_devices(pc, errp) || !make_ide(pc, errp)) {
+        !make_isa_devices(pc, errp) || !make_ide(pc, errp) || !make_smbus(pc, errp)) {
         return false;
     }
     pc_connect_lines(pc);

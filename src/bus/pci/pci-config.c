@@ -301,13 +301,14 @@ void pci_default_config_write(PciDevice *dev, uint32_t addr, uint32_t value, uns
         pci_ranges_overlap(addr, len, pci_bar_register(dev, PCI_ROM_SLOT), 4)) {
         pci_update_mappings(dev);
     }
+    memory_commit();
+    /* What follows may reset or remove devices, which ends transactions and listeners of theirs. */
     if (dev->pm_cap && pci_ranges_overlap(addr, len, dev->pm_cap + PCI_PM_CTRL, 2)) {
         power_changed(dev, old_power);
     }
     msi_config_written(dev, addr, len);
     msix_config_written(dev, addr, len);
     pcie_config_written(dev, addr, value, len);
-    memory_commit();
 }
 
 static PciDevice *host_find(PciBus *root, uint8_t number, uint8_t devfn)

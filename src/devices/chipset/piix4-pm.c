@@ -4,11 +4,18 @@
  * Intel 82371AB data sheet (290562), chapter 7.
  */
 #include "devices/chipset/southbridge-internal.h"
+#include "devices/acpi/pci-hotplug.h"
+#include "devices/i2c/smbus-host.h"
 #include "object/property.h"
 
 #define PIIX4_PMBA       0x40
 #define PIIX4_DEVACTB    0x58
 #define PIIX4_PMREGMISC  0x80
+#define PIIX4_SMBA       0x90 /* section 7.1: SMBus base, host configuration */
+#define PIIX4_SMBHSTCFG  0xd2
+#define SMBA_MASK        0xfff0u
+#define SMBHSTCFG_ENABLE 0x01
+#define SMBHSTCFG_KEPT   0x0f
 #define PMBA_MASK        0xffc0u
 #define PMBA_IO          0x1u
 #define PMREGMISC_ENABLE 0x1u
@@ -21,6 +28,8 @@
 typedef struct Piix4Pm {
     PciDevice parent;
     AcpiPm pm;
+    PciHotplug hotplug;
+    SmbusHost smbus;
 } Piix4Pm;
 
 static Piix4Pm *piix4_pm_cast(void *obj)
@@ -33,6 +42,28 @@ AcpiPm *piix4_pm(PciDevice *dev)
     return &piix4_pm_cast(dev)->pm;
 }
 
+Bus *piix4_smbus_bus(PciDevice *dev)
+{
+    return piix4_pm_cast(dev)->smbus.bus;
+}
+
+/* The interrupt goes to SMI or to the SCI's line, neither of which drivers use: they poll. */
+static void smbus_irq(void *opaque, bool level)
+{
+}
+
+static bool plug(Object *handler, Device *dev, Error **errp)
+{
+    pci_hotplug_plugged(&piix4_pm_cast(handler)->hotplug, pci_device_cast(dev));
+    return true;
+}
+
+static bool unplug_request(Object *handler, Device *dev, Error **errp)
+{
+    pci_hotplug_ask(&piix4_pm_cast(handler)->hotplug, pci_device_cast(dev));
+    return true;
+}
+
 static void update_mapping(Piix4Pm *s)
 {
     const uint8_t *config = s->parent.config;
@@ -40,6 +71,8 @@ static void update_mapping(Piix4Pm *s)
     memory_begin();
     memory_region_set_enabled(&s->pm.io, config[PIIX4_PMREGMISC] & PMREGMISC_ENABLE);
     memory_region_set_address(&s->pm.io, ld16_le(&config[PIIX4_PMBA]) & PMBA_MASK);
+    memory_region_set_enabled(&s->smbus.io, config[PIIX4_SMBHSTCFG] & SMBHSTCFG_ENABLE);
+    memory_region_set_address(&s->smbus.io, ld16_le(&config[PIIX4_SMBA]) & SMBA_MASK);
     memory_commit();
 }
 
@@ -47,7 +80,9 @@ static void piix4_config_write(PciDevice *dev, uint32_t addr, uint32_t value, un
 {
     pci_default_config_write(dev, addr, value, len);
     if (pci_ranges_overlap(addr, len, PIIX4_PMBA, 4) ||
-        pci_ranges_overlap(addr, len, PIIX4_PMREGMISC, 1)) {
+        pci_ranges_overlap(addr, len, PIIX4_PMREGMISC, 1) ||
+        pci_ranges_overlap(addr, len, PIIX4_SMBA, 4) ||
+        pci_ranges_overlap(addr, len, PIIX4_SMBHSTCFG, 1)) {
         update_mapping(piix4_pm_cast(dev));
     }
 }
@@ -64,6 +99,10 @@ static void piix4_reset(Device *device)
 
     st32_le(&s->parent.config[PIIX4_PMBA], PMBA_IO);
     s->parent.config[PIIX4_PMREGMISC] = 0;
+    st32_le(&s->parent.config[PIIX4_SMBA], PMBA_IO);
+    s->parent.config[PIIX4_SMBHSTCFG] = 0;
+    smbus_host_reset(&s->smbus);
+    pci_hotplug_reset(&s->hotplug);
     s->parent.config[PIIX4_DEVACTB + 3] = DEVACTB_APMC;
     acpi_pm_reset(&s->pm);
     update_mapping(s);
@@ -79,6 +118,12 @@ static bool piix4_realize(PciDevice *dev, Error **errp)
     memory_region_set_enabled(&s->pm.io, false);
     memory_region_add(io_root(), 0, &s->pm.io);
     memory_region_add(io_root(), PIIX4_GPE_BASE, &s->pm.gpe_io);
+    st32_le(&dev->config_mask[PIIX4_SMBA], SMBA_MASK);
+    dev->config_mask[PIIX4_SMBHSTCFG] = SMBHSTCFG_KEPT;
+    memory_region_set_enabled(&s->smbus.io, false);
+    memory_region_add(io_root(), 0, &s->smbus.io);
+    smbus_host_realize(&s->smbus, &dev->parent);
+    pci_hotplug_realize(&s->hotplug, &dev->parent.parent, pci_device_bus(dev));
     acpi_pm_realize(&s->pm);
     return true;
 }
@@ -88,6 +133,8 @@ static void piix4_exit(PciDevice *dev)
     Piix4Pm *s = piix4_pm_cast(dev);
 
     acpi_pm_unrealize(&s->pm);
+    pci_hotplug_unrealize(&s->hotplug);
+    memory_region_del(io_root(), &s->smbus.io);
     memory_region_del(io_root(), &s->pm.io);
     memory_region_del(io_root(), &s->pm.gpe_io);
 }
@@ -107,6 +154,8 @@ static const VmState piix4_vmstate = {
         (const VmStateField[]){
             VMSTATE_STRUCT(parent, Piix4Pm, pci_device_vmstate),
             VMSTATE_STRUCT(pm, Piix4Pm, acpi_pm_vmstate),
+            VMSTATE_STRUCT(hotplug, Piix4Pm, pci_hotplug_vmstate),
+            VMSTATE_STRUCT(smbus, Piix4Pm, smbus_host_vmstate),
             {},
         },
 };
@@ -129,12 +178,16 @@ static void piix4_init(Object *obj)
     Piix4Pm *s = piix4_pm_cast(obj);
 
     acpi_pm_init(&s->pm, &s->parent.parent, &config);
+    pci_hotplug_init(&s->hotplug, obj, &s->pm);
+    smbus_host_init(&s->smbus, obj, false, smbus_irq, s);
     device_init_lines_out(&s->parent.parent, NULL, &s->pm.sci, 1);
 }
 
 static void piix4_finalize(Object *obj)
 {
     acpi_pm_finish(&piix4_pm_cast(obj)->pm);
+    pci_hotplug_finish(&piix4_pm_cast(obj)->hotplug);
+    smbus_host_finish(&piix4_pm_cast(obj)->smbus);
 }
 
 static void piix4_class_init(ObjectClass *klass, const void *data)
@@ -142,6 +195,8 @@ static void piix4_class_init(ObjectClass *klass, const void *data)
     DeviceClass *dc = device_class_cast(klass);
     PciDeviceClass *pc = pci_device_class_cast(klass);
 
+    hotplug_handler_class_cast(klass)->plug = plug;
+    hotplug_handler_class_cast(klass)->unplug_request = unplug_request;
     pc->realize = piix4_realize;
     pc->exit = piix4_exit;
     pc->config_write = piix4_config_write;
@@ -165,6 +220,6 @@ static const TypeInfo piix4_info = {
     .instance_init = piix4_init,
     .instance_finalize = piix4_finalize,
     .class_init = piix4_class_init,
-    .interfaces = (const char *const[]){ TYPE_PCI_CONVENTIONAL, NULL },
+    .interfaces = (const char *const[]){ TYPE_PCI_CONVENTIONAL, TYPE_HOTPLUG_HANDLER, NULL },
 };
 OBJECT_TYPE(piix4, piix4_info)

@@ -10,9 +10,10 @@
 #include "bus/pci/pci.h"
 #include "devices/acpi/acpi-pm.h"
 
-#define TYPE_PIIX3    "PIIX3"
-#define TYPE_PIIX4_PM "PIIX4_PM"
-#define TYPE_ICH9_LPC "ICH9-LPC"
+#define TYPE_PIIX3      "PIIX3"
+#define TYPE_PIIX4_PM   "PIIX4_PM"
+#define TYPE_ICH9_LPC   "ICH9-LPC"
+#define TYPE_ICH9_SMBUS "ICH9-SMB"
 
 /* System interrupts: 0 to 15 are ISA's, and on ICH9 16 to 23 those of PIRQ A to H. */
 #define GSI_COUNT 24
@@ -69,6 +70,9 @@ PciDevice *ich9_lpc_new(PciBus *bus, Irq *gsi);
 IsaBus *southbridge_isa_bus(PciDevice *bridge);
 /* Of an ICH9-LPC or a PIIX4_PM. */
 AcpiPm *southbridge_pm(PciDevice *dev);
+/* The SMBus of an ICH9-SMB or a PIIX4_PM. */
+Bus *ich9_smbus_bus(PciDevice *dev);
+Bus *piix4_smbus_bus(PciDevice *dev);
 /* Registers as firmware leaves them: PM block at PM_IO_BASE, PIRQs on ISA interrupts 10 and 11,
  * ACPI on. For boots without firmware. */
 void southbridge_setup(PciDevice *bridge, PciDevice *pm);
