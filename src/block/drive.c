@@ -168,6 +168,7 @@ static bool drive_file(const DriveOptions *o, DriveFile *f, Error **errp)
                 f->filename = NULL;
                 f->has_driver = true;
                 f->driver = BLOCKDEV_DRIVER_NULL_CO;
+                break;
             }
         }
     }

@@ -1,12 +1,15 @@
 /*
  * Runs a fuzz target without libFuzzer:
  *     fuzz-NAME CORPUS-FOLDER [ROUNDS]    the corpus, then ROUNDS mutations of it
+ *     fuzz-NAME CORPUS-FOLDER SECONDSs [SEED]    the same for a time
  *     fuzz-NAME FILE                      one input, to see a finding again
  * The last input is left in a file when the target crashes. Prints TAP.
  */
 #include <glib.h>
 #include <glib/gstdio.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,7 +162,12 @@ int main(int argc, char **argv)
         return 0;
     }
     GPtrArray *corpus = load_corpus(argv[1]);
-    int rounds = argc > 2 ? atoi(argv[2]) : ROUNDS;
+    /* "5s" is a time, "5" a number of rounds. */
+    bool timed = argc > 2 && g_str_has_suffix(argv[2], "s");
+    int rounds = timed ? INT_MAX : argc > 2 ? atoi(argv[2]) : ROUNDS;
+    gint64 end = timed ? g_get_monotonic_time() + atoi(argv[2]) * G_USEC_PER_SEC : G_MAXINT64;
+    int done = 0;
+    random_state ^= argc > 3 ? strtoull(argv[3], NULL, 0) : 0;
     printf("1..2\n");
     for (guint i = 0; i < corpus->len; i++) {
         set_current(corpus->pdata[i]);
@@ -167,14 +175,14 @@ int main(int argc, char **argv)
     }
     printf("%s 1 - corpus of %u\n", corpus->len ? "ok" : "not ok", corpus->len);
     fflush(stdout);
-    for (int i = 0; corpus->len && i < rounds; i++) {
+    for (; corpus->len && done < rounds && g_get_monotonic_time() < end; done++) {
         set_current(corpus->pdata[random_below(corpus->len)]);
         for (uint32_t n = 1 + random_below(6); n; n--) {
             mutate_once(corpus);
         }
         run();
     }
-    printf("ok 2 - %d mutations\n", rounds);
+    printf("ok 2 - %d mutations\n", done);
     g_ptr_array_unref(corpus);
     g_byte_array_unref(current);
     return 0;

@@ -1,7 +1,9 @@
 /*
  * A virtio device on a PCI bus, a fresh one for each input, and a guest that does what the bytes
- * say: registers of both layouts, ring memory, doorbells, resets. The first byte chooses the
- * device, the second the ring format and transport options.
+ * say: registers of both layouts, ring memory, doorbells, resets, ring resets, stops of the
+ * machine. The first byte chooses the device, the second the ring format and transport options; a
+ * target is built for each device (FUZZ_DEVICE) and each format (FUZZ_MODE), which then is no
+ * choice.
  */
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,14 +16,27 @@
 #include "net/netdev.h"
 #include "object/runstate.h"
 
+#ifndef FUZZ_DEVICE
+#define FUZZ_DEVICE -1
+#endif
+#ifndef FUZZ_MODE
+#define FUZZ_MODE -1
+#endif
+
 static const VdMode modes[] = {
-    { "split", "vectors=4", true, false, true, BIT64(VIRTIO_F_EVENT_IDX) },
+    { "split", "vectors=8", true, false, true, BIT64(VIRTIO_F_EVENT_IDX) },
     { "split-plain", "vectors=0,ioeventfd=off", true, false, false, 0 },
-    { "packed", "vectors=4,packed=on", true, true, true, 0 },
-    { "packed-order", "vectors=4,packed=on,in_order=on,ioeventfd=off", true, true, true,
+    { "packed", "vectors=8,packed=on", true, true, true, 0 },
+    { "packed-order", "vectors=8,packed=on,in_order=on,ioeventfd=off", true, true, true,
       BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VIRTIO_F_IN_ORDER) | BIT64(VIRTIO_F_INDIRECT_DESC) },
-    { "legacy", "disable-modern=on,vectors=4", false, false, true, 0 },
+    { "legacy", "disable-modern=on,vectors=8", false, false, true, 0 },
+    { "legacy-pin", "vectors=0,ioeventfd=off", false, false, false, 0 },
 };
+
+static unsigned choose(int fixed, uint8_t byte, unsigned count)
+{
+    return fixed >= 0 ? (unsigned)fixed : byte % count;
+}
 
 typedef struct Input {
     const uint8_t *data;
@@ -52,11 +67,23 @@ static void make_backends(int *frames)
     g_assert_nonnull(block_node_add(&disk, &error_abort));
 }
 
+enum { DEVICE_SERIAL = 4 };
+
+static void add_ports(void)
+{
+    static const char *const types[] = { "virtconsole", "virtserialport" };
+    for (unsigned i = 0; i < ARRAY_LEN(types); i++) {
+        json_t *p = json_pack("{s:s, s:s, s:s}", "driver", types[i], "bus", "vs.0", "name", "p");
+        g_assert_nonnull(device_add_from_user(p, VALUE_MODE_TEXT, &error_abort));
+        json_decref(p);
+    }
+}
+
 /* One step of the guest. */
 static void step(Vd *d, Input *in, int frames)
 {
     uint8_t bytes[64];
-    switch (take(in, 1) % 12) {
+    switch (take(in, 1) % 14) {
     case 0: {
         unsigned at = take(in, 1) % 64, size = 1u << take(in, 1) % 3;
         memory_out(VD_BAR4 + ALIGN_DOWN(at, size), size, take(in, size));
@@ -117,6 +144,17 @@ static void step(Vd *d, Input *in, int frames)
             *vd_at(d, VD_DATA + i) = take(in, 1); /* headers of requests and commands */
         }
         break;
+    case 11:
+        /* Reset a queue (2.6.1), and give it back. */
+        memory_out(VD_BAR4 + 22, 2, take(in, 1) % 4);
+        memory_out(VD_BAR4 + 58, 2, 1);
+        memory_out(VD_BAR4 + 28, 2, take(in, 1) & 1);
+        break;
+    case 12:
+        vm_stop(RUN_STATE_PAUSED);
+        vd_turn();
+        vm_start();
+        break;
     default:
         (void)memory_in(VD_BAR4 + take(in, 2) % 0x4000, 1u << take(in, 1) % 3);
         (void)port_in(VD_BAR0 + take(in, 1) % 64, 1u << take(in, 1) % 3);
@@ -131,6 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         { "virtio-blk-pci", "drive=d" },
         { "virtio-net-pci", "netdev=n" },
         { "virtio-balloon-pci", "free-page-reporting=on,free-page-hint=on" },
+        { "virtio-serial-pci", "max_ports=4,id=vs" },
     };
     static bool started; /* types and the loop live as long as the process */
     if (!started) {
@@ -147,13 +186,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     Vd d;
     int frames;
     Input in = { data + 2, size - 2 };
-    const VdMode *mode = &modes[data[1] % ARRAY_LEN(modes)];
-    const char *const *device = devices[data[0] % ARRAY_LEN(devices)];
+    const VdMode *mode = &modes[choose(FUZZ_MODE, data[1], ARRAY_LEN(modes))];
+    unsigned which = choose(FUZZ_DEVICE, data[0], ARRAY_LEN(devices));
+    const char *const *device = devices[which];
     world_up(&w, NULL);
     vm_start();
     make_backends(&frames);
     vd_up(&d, &w, mode, device[0], device[1], 0);
-    for (unsigned i = 0; i < (data[0] % ARRAY_LEN(devices) < 2 ? 1 : 2); i++) {
+    if (which == DEVICE_SERIAL) {
+        add_ports();
+    }
+    static const unsigned queues[] = { 1, 1, 3, 5, 6 };
+    for (unsigned i = 0; i < queues[which]; i++) {
         vd_queue(&d, i);
     }
     vd_ready(&d);

@@ -239,6 +239,8 @@ static bool serial_realize(VirtioDevice *vdev, Error **errp)
     Device *proxy = virtio_proxy(vdev);
     g_autofree char *name = proxy && proxy->id ? g_strdup_printf("%s.0", proxy->id) : NULL;
     s->bus = bus_new(TYPE_VIRTIO_SERIAL_BUS, &vdev->parent, name);
+    /* Ports come and go by a message to the driver; nobody has to agree. */
+    bus_set_hotplug_handler(s->bus, &vdev->parent.parent);
     return true;
 }
 
@@ -286,6 +288,7 @@ static void serial_class_init(ObjectClass *klass, const void *data)
     k->queue_reset = serial_queue_reset;
 }
 
+static const char *const serial_interfaces[] = { TYPE_HOTPLUG_HANDLER, NULL };
 static const TypeInfo serial_info = {
     .name = TYPE_VIRTIO_SERIAL,
     .parent = TYPE_VIRTIO_DEVICE,
@@ -293,6 +296,7 @@ static const TypeInfo serial_info = {
     .instance_size = sizeof(VirtioSerial),
     .properties = serial_properties,
     .class_init = serial_class_init,
+    .interfaces = serial_interfaces,
 };
 OBJECT_TYPE(virtio_serial, serial_info)
 
