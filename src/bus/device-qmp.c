@@ -44,7 +44,7 @@ bool qmp_device_add(const DeviceOptions *args, Error **errp)
 {
     json_t *properties = value_print(&value_type_device_options, args);
     /* clients write numbers and switches as strings too, as the command has always taken them */
-    bool ok = device_add_from_user(properties, VALUE_MODE_TEXT, errp);
+    bool ok = device_add_by_user(properties, VALUE_MODE_TEXT, errp);
     json_decref(properties);
     return ok;
 }

@@ -230,6 +230,35 @@ Device *device_add_from_user(json_t *properties, ValueMode mode, Error **errp)
     return dev;
 }
 
+/* Registered by devices that live; each leaves with its device. */
+static DeviceHider *hiders;
+
+void device_hider_add(DeviceHider *h)
+{
+    h->next = hiders;
+    hiders = h;
+}
+
+void device_hider_del(DeviceHider *h)
+{
+    DeviceHider **p = &hiders;
+    while (*p != h) {
+        p = &(*p)->next;
+    }
+    *p = h->next;
+}
+
+bool device_add_by_user(json_t *properties, ValueMode mode, Error **errp)
+{
+    bool hidden = false;
+    for (DeviceHider *h = hiders; h; h = h->next) {
+        if (!h->hide(h, properties, mode, &hidden, errp)) {
+            return false;
+        }
+    }
+    return hidden || device_add_from_user(properties, mode, errp);
+}
+
 /* --- Finding and removing --- */
 
 Device *device_find(const char *id_or_path)

@@ -161,6 +161,20 @@ char *device_fw_path(Device *dev);
  * properties is borrowed.
  */
 Device *device_add_from_user(json_t *properties, ValueMode mode, Error **errp);
+/* The same, unless somebody keeps the device away for now. */
+MUST_CHECK bool device_add_by_user(json_t *properties, ValueMode mode, Error **errp);
+
+/*
+ * Who has a say before a device is made: hide() may refuse it, or set *hidden to keep it away and
+ * make it later from its own copy of the properties.
+ */
+typedef struct DeviceHider {
+    struct DeviceHider *next;
+    bool (*hide)(struct DeviceHider *h, json_t *properties, ValueMode mode, bool *hidden,
+                 Error **errp);
+} DeviceHider;
+void device_hider_add(DeviceHider *h);
+void device_hider_del(DeviceHider *h);
 /* Find by id or canonical path, ask the hot-plug handler to remove it. */
 MUST_CHECK bool device_del_by_user(const char *id, Error **errp);
 Device *device_find(const char *id_or_path);

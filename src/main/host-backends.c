@@ -44,7 +44,7 @@ static bool plug_virtio(BlockDrive *drive, void *opaque)
         return true;
     }
     json_t *properties = json_pack("{s:s, s:s}", "driver", "virtio-blk-pci", "drive", drive->id);
-    p->ok = device_add_from_user(properties, VALUE_MODE_TEXT, p->errp) != NULL;
+    p->ok = device_add_by_user(properties, VALUE_MODE_TEXT, p->errp);
     json_decref(properties);
     if (!p->ok) {
         error_prepend(p->errp, "-drive id=%s,if=virtio: ", drive->id);

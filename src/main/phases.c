@@ -659,7 +659,7 @@ static PhaseResult add_devices(StartUp *s, Error **errp)
         const ConfigItem *item = config_item(s->config, device, i);
         const DeviceOptions *o = item->value;
         startup_graph_enter(STARTUP_MODULE, o->id ?: o->driver);
-        bool ok = device_add_from_user(item->json, item->mode, errp);
+        bool ok = device_add_by_user(item->json, item->mode, errp);
         startup_graph_leave(STARTUP_MODULE, o->id ?: o->driver);
         if (!ok) {
             config_item_prepend(item, errp);

@@ -147,7 +147,7 @@ static bool run_device_add(HmpCall *call, Error **errp)
     } else if (help) {
         ok = device_print_help(driver, call->out, errp);
     } else {
-        ok = device_add_from_user(options, VALUE_MODE_TEXT, errp) != NULL;
+        ok = device_add_by_user(options, VALUE_MODE_TEXT, errp);
     }
     json_decref(options);
     return ok;

@@ -484,6 +484,28 @@ class Virtio(unittest.TestCase):
             m.qtest.clock_step(600 * 1000 * 1000)
             d.wait_interrupt(1)
 
+    def test_failover(self):
+        """The primary is kept away until the driver knows standby NICs, and then plugged in."""
+        ports = [w for i in (1, 2) for w in ("-device", "pcie-root-port,id=r%d,chassis=%d,addr=%d"
+                                             % (i, i, i))]
+        with self.machine("q35", *ports, "-netdev", "hubport,id=a,hubid=0", "-netdev",
+                          "hubport,id=b,hubid=0", "-device",
+                          "virtio-net-pci,netdev=a,id=standby,addr=6,failover=on,mac=52:54:00:1:2:3",
+                          "-device", "virtio-net-pci,netdev=b,id=primary,bus=r1,"
+                          "failover_pair_id=standby,mac=52:54:00:1:2:3") as m:
+            names = lambda: {d["name"] for d in m.qmp("qom-list", path="/machine/peripheral")}
+            self.assertNotIn("primary", names())
+            for more, why in (({"id": "other"}, "more than one primary"), ({}, "needs an id")):
+                words = dict(more, driver="virtio-net-pci", bus="r2", failover_pair_id="standby")
+                with self.assertRaises(rhea.QmpError) as refused:
+                    m.qmp.execute({"execute": "device_add", "arguments": words})
+                self.assertIn(why, str(refused.exception))
+            virtio.Device(m.qtest, 6)  # a driver that doesn't know
+            self.assertNotIn("primary", names())
+            virtio.Device(m.qtest, 6, features=1 << 62)
+            self.assertEqual(m.qmp.event("FAILOVER_NEGOTIATED")["data"]["device-id"], "standby")
+            self.assertIn("primary", names())
+
     def balloon_pages(self, queue, pages):
         queue.q.write(DATA, b"".join(struct.pack("<I", p) for p in pages))
         queue.add([(DATA, 4 * len(pages), False)])

@@ -77,7 +77,15 @@ typedef struct VirtioNet {
     unsigned guest_hdr_len; /* bytes, what the driver puts before frames */
     unsigned host_hdr_len;  /* bytes, what the peer does; 0: none */
     bool rx_filter_told;    /* NIC_RX_FILTER_CHANGED was sent and not yet followed by a query */
-    bool failover_told;
+
+    /* net-failover.c */
+    bool failover_told;  /* the driver accepted STANDBY */
+    bool primary_hidden; /* the primary is kept away */
+    json_t *primary;     /* what the user said of it; NULL: there is none */
+    ValueMode primary_mode;
+    DeviceHider hider;
+    BottomHalf *failover_bh; /* NULL without failover=on */
+
     uint32_t curr_pairs_saved; /* state only */
 } VirtioNet;
 
@@ -105,6 +113,13 @@ void net_ctrl_handle(VirtioNet *n, Virtqueue *vq);
 void net_filter_reset(VirtioNet *n);
 json_t *net_rx_filter_info(NetClient *nc);
 bool net_filter_accepts(const VirtioNet *n, const uint8_t *frame, size_t len);
+
+/* --- net-failover.c --- */
+
+MUST_CHECK bool net_failover_realize(VirtioNet *n, Error **errp);
+void net_failover_unrealize(VirtioNet *n);
+/* FEATURES_OK was accepted. */
+void net_failover_negotiated(VirtioNet *n);
 
 /* --- net-rss.c --- */
 

@@ -8,7 +8,6 @@
 #include "base/report.h"
 #include "devices/virtio/net/net-internal.h"
 #include "devices/virtio/transport.h"
-#include "schema/net.h"
 
 /* --- features --- */
 
@@ -201,10 +200,6 @@ static void net_set_features(VirtioDevice *vdev, uint64_t features)
     if (!virtio_has_feature(vdev, VIRTIO_NET_F_CTRL_RX)) {
         n->promisc = 1;
     }
-    if (virtio_has_feature(vdev, VIRTIO_NET_F_STANDBY) && !n->failover_told) {
-        n->failover_told = true;
-        qmp_event_failover_negotiated(n->nic->queues[0]->name);
-    }
 }
 
 /* --- configuration --- */
@@ -352,6 +347,9 @@ static void net_queue_enable(VirtioDevice *vdev, Virtqueue *vq)
 static void net_set_status(VirtioDevice *vdev, uint8_t status)
 {
     VirtioNet *n = virtio_net_cast(vdev);
+    if (status & VIRTIO_STATUS_FEATURES_OK) {
+        net_failover_negotiated(n);
+    }
     if (net_vhost_set_status(n)) {
         return;
     }
@@ -469,7 +467,7 @@ static bool net_realize(VirtioDevice *vdev, Error **errp)
     net_set_headers(n);
     net_arrange_queues(n);
     (void)net_set_pairs(n, 1); /* one pair is always enabled */
-    if (!net_vhost_attach(n, errp)) {
+    if (!net_failover_realize(n, errp) || !net_vhost_attach(n, errp)) {
         net_unrealize(vdev);
         return false;
     }
@@ -479,6 +477,7 @@ static bool net_realize(VirtioDevice *vdev, Error **errp)
 static void net_unrealize(VirtioDevice *vdev)
 {
     VirtioNet *n = virtio_net_cast(vdev);
+    net_failover_unrealize(n);
     net_vhost_detach(n);
     for (unsigned i = 0; i < n->max_pairs; i++) {
         NetPair *p = &n->pairs[i];
