@@ -20,10 +20,30 @@ import tempfile
 
 import images
 
-PACKAGES = "systemd-sysv,udev,iproute2,iputils-ping,kmod"
 MIB = 1 << 20
+# The one archive: the others needn't have every architecture in step.
+MIRROR = "deb http://deb.debian.org/debian bookworm main"
+PACKAGES = "systemd-sysv,udev,iproute2,iputils-ping,kmod"
+
+
+class System:
+    """What is on the second partition: architectures and packages; its size in bytes."""
+
+    def __init__(self, architectures, packages, size):
+        self.architectures = architectures
+        self.packages = packages
+        self.size = size
+
+
+SYSTEMS = {
+    "small": System("amd64", PACKAGES, 800 * MIB),
+    # What people work with, and a 32-bit program.
+    "tools": System("amd64,i386", PACKAGES + ",apt,python3,perl,gcc,libc6-dev,openssl,sqlite3,"
+                    "procps,busybox-static:i386", 2000 * MIB),
+}
+
 BOOT_START, BOOT_SIZE = 1 * MIB, 64 * MIB
-ROOT_START, ROOT_SIZE = BOOT_START + BOOT_SIZE, 800 * MIB
+ROOT_START = BOOT_START + BOOT_SIZE
 END_SIZE = 1 * MIB  # behind the last partition
 MBR_CODE = pathlib.Path("/usr/lib/syslinux/mbr/mbr.bin")
 MBR_CODE_MAX = 440  # bytes; the partition table begins behind it
@@ -72,10 +92,10 @@ LABEL linux
 """
 
 
-def make_system(folder):
+def make_system(system, folder):
     """The files of the second partition."""
-    images.run(["mmdebstrap", "--variant=minbase", "--include=" + PACKAGES, "bookworm",
-                str(folder)])
+    images.run(["mmdebstrap", "--variant=minbase", "--architectures=" + system.architectures,
+                "--include=" + system.packages, "bookworm", str(folder), MIRROR])
     files = {
         "etc/hostname": "guest\n",
         "etc/fstab": "/dev/vda2 / ext4 defaults 0 1\n",
@@ -92,11 +112,11 @@ def make_system(folder):
     (wants / "guest-script.service").symlink_to("/etc/systemd/system/guest-script.service")
 
 
-def make_partitions(disk):
+def make_partitions(disk, root_size):
     with open(disk, "wb") as f:
-        f.truncate(ROOT_START + ROOT_SIZE + END_SIZE)
+        f.truncate(ROOT_START + root_size + END_SIZE)
     table = "label: dos\nstart=%d, size=%d, type=c, bootable\nstart=%d, size=%d, type=83\n" % (
-        BOOT_START // 512, BOOT_SIZE // 512, ROOT_START // 512, ROOT_SIZE // 512)
+        BOOT_START // 512, BOOT_SIZE // 512, ROOT_START // 512, root_size // 512)
     images.run(["sfdisk", "-q", str(disk)], input=table)
     code = MBR_CODE.read_bytes()
     if len(code) > MBR_CODE_MAX:
@@ -111,13 +131,13 @@ def put(part, disk, start):
                 "conv=notrunc,sparse"])
 
 
-def make_disk(store, folder, disk):
+def make_disk(store, system, folder, disk):
     """The whole disk, without a command line for the kernel."""
     kernel, modules = store.kernel()
-    system = folder / "system"
-    make_system(system)
-    shutil.copytree(modules, system / "lib/modules" / modules.name, symlinks=True)
-    make_partitions(disk)
+    files = folder / "system"
+    make_system(system, files)
+    shutil.copytree(modules, files / "lib/modules" / modules.name, symlinks=True)
+    make_partitions(disk, system.size)
 
     boot = folder / "boot.img"
     with open(boot, "wb") as f:
@@ -130,30 +150,30 @@ def make_disk(store, folder, disk):
     put(boot, disk, BOOT_START)
 
     root = folder / "root.img"
-    images.run(["mkfs.ext4", "-q", "-F", "-d", str(system), str(root), "%dM" % (ROOT_SIZE // MIB)])
+    images.run(["mkfs.ext4", "-q", "-F", "-d", str(files), str(root), "%dM" % (system.size // MIB)])
     put(root, disk, ROOT_START)
 
 
-def base_disk(store, progress):
-    """The disk in the cache, made on first use."""
+def base_disk(store, name, progress):
+    """The disk in the cache with the system of that name, made on first use."""
     if os.getuid() != 0:
         raise images.ImageError("making a Debian disk needs root")
     for tool in ("mmdebstrap", "mcopy", "mkfs.vfat", "sfdisk", "syslinux"):
         if not shutil.which(tool):
             raise images.ImageError("%s is not installed: scripts/setup long" % tool)
-    disk = store.cache / ("debian-%s.img" % store.kernel_package())
+    disk = store.cache / ("debian-%s-%s.img" % (name, store.kernel_package()))
     if not disk.exists():
         progress("making a Debian disk (some minutes)")
         with tempfile.TemporaryDirectory(dir=store.cache) as folder:
             fresh = pathlib.Path(folder) / "disk"
-            make_disk(store, pathlib.Path(folder), fresh)
+            make_disk(store, SYSTEMS[name], pathlib.Path(folder), fresh)
             fresh.rename(disk)
     return disk
 
 
-def debian_disk(store, output, append="", progress=lambda text: None):
+def debian_disk(store, output, append="", progress=lambda text: None, system="small"):
     """A copy of the disk that boots with these kernel arguments."""
-    base = base_disk(store, progress)
+    base = base_disk(store, system, progress)
     images.run(["cp", "--sparse=always", "--reflink=auto", str(base), str(output)])
     with tempfile.NamedTemporaryFile("w") as config:
         config.write(SYSLINUX % ("root=/dev/vda2 console=ttyS0 " + append).strip())
@@ -175,6 +195,7 @@ def main():
                         or source / "build/guest-cache")
     parser.add_argument("--output", required=True)
     parser.add_argument("--append", default="")
+    parser.add_argument("--system", choices=list(SYSTEMS), default="small")
     parser.add_argument("--script", type=pathlib.Path, help="shell script to run at the end of boot")
     args = parser.parse_args()
     append = args.append + (" " + script_argument(args.script.read_text()) if args.script else "")
@@ -183,7 +204,8 @@ def main():
         print(text, file=sys.stderr)
 
     try:
-        print(debian_disk(images.Images(args.cache, tell), args.output, append, tell))
+        print(debian_disk(images.Images(args.cache, tell), args.output, append, tell,
+                          args.system))
     except images.ImageError as error:
         sys.exit("disk.py: %s" % error)
 

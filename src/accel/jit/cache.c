@@ -29,29 +29,28 @@
 typedef struct JitArena {
     struct JitArena *next;
     size_t used;
-    uint8_t bytes[];
+    uint8_t bytes[] __attribute__((aligned(64)));
 } JitArena;
 
-void *jit_arena_alloc(Jit *jit, size_t bytes)
+void *jit_arena_alloc(Jit *jit, size_t bytes, size_t align)
 {
-    bytes = (bytes + 15) & ~(size_t)15;
     JitArena *a = jit->arena;
-    if (!a || a->used + bytes > ARENA_CHUNK) {
-        a = g_malloc(sizeof(*a) + ARENA_CHUNK);
+    size_t at = a ? ALIGN_UP(a->used, align) : 0;
+    if (!a || at + bytes > ARENA_CHUNK) {
+        a = g_aligned_alloc(1, sizeof(*a) + ARENA_CHUNK, 64);
         a->next = jit->arena;
-        a->used = 0;
+        at = 0;
         jit->arena = a;
     }
-    void *p = a->bytes + a->used;
-    a->used += bytes;
-    return p;
+    a->used = at + bytes;
+    return a->bytes + at;
 }
 
 static void arena_free(Jit *jit)
 {
     while (jit->arena) {
         JitArena *next = jit->arena->next;
-        g_free(jit->arena);
+        g_aligned_free(jit->arena);
         jit->arena = next;
     }
 }
@@ -168,7 +167,7 @@ void jit_protect_page(Jit *jit, const uint8_t *host)
     JitPage *p = jit_find_page(jit, host);
     if (!p) {
         const JitRam *r = ram_of_host(jit, host);
-        p = jit_arena_alloc(jit, sizeof(*p));
+        p = jit_arena_alloc(jit, sizeof(*p), 8);
         *p = (JitPage){ .host = host };
         if (r) {
             p->ram = r->block;
@@ -276,10 +275,33 @@ static void unchain_out(JitExit *x)
     x->to = NULL;
 }
 
+/* Take the block out of all jump caches. Who has just looked it up enters it before looking
+ * whether it is still valid; see remember_jump(). */
+static void forget_jumps(Jit *jit, JitBlock *b)
+{
+    uint64_t slots = __atomic_load_n(&b->slots, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < jit->cpus->len; i++) {
+        JitCpu *j = g_ptr_array_index(jit->cpus, i);
+        j->counters.invalidated += i == 0;
+        if (slots == JIT_SLOTS_MANY) {
+            __atomic_store_n(&j->code_gone, true, __ATOMIC_SEQ_CST);
+            __atomic_store_n(&j->jump_key, JIT_KEY_POISON, __ATOMIC_SEQ_CST);
+            continue;
+        }
+        for (uint64_t rest = slots; rest; rest >>= 16) {
+            unsigned slot = (unsigned)(rest & 0xffff) - 1;
+            if (__atomic_load_n(&j->jumps[slot].code, __ATOMIC_SEQ_CST) == b->indirect) {
+                jit_clear_jump(j, slot);
+            }
+        }
+    }
+}
+
 /* The block may be running: its code stays until the next flush. */
 static void discard(Jit *jit, JitBlock *b)
 {
-    b->valid = false;
+    __atomic_store_n(&b->valid, false, __ATOMIC_SEQ_CST);
+    forget_jumps(jit, b);
     JitBlock **link = &jit->blocks[block_hash(b->source, b->mode, b->variant)];
     while (*link != b) {
         link = &(*link)->hash_next;
@@ -328,7 +350,7 @@ static void drop_from_page(JitPage *p, JitBlock *b)
     }
 }
 
-static bool invalidate_in_page(Jit *jit, const uint8_t *page, uint64_t from, uint64_t to, bool *any)
+static bool invalidate_in_page(Jit *jit, const uint8_t *page, uint64_t from, uint64_t to)
 {
     JitPage *p = jit_find_page(jit, page);
     if (!p) {
@@ -348,7 +370,6 @@ static bool invalidate_in_page(Jit *jit, const uint8_t *page, uint64_t from, uin
                 drop_from_page(other, b);
             }
             drop_from_page(p, b);
-            *any = true;
         }
         b = next;
     }
@@ -363,21 +384,13 @@ bool jit_invalidate_range(Jit *jit, const uint8_t *host, uint64_t len)
 {
     const uint8_t *page = page_of(host);
     uint64_t from = (uint64_t)(host - page);
-    bool clean = true, any = false;
+    bool clean = true;
     while (len) {
         uint64_t part = MIN_OF(len, 4096 - from);
-        clean &= invalidate_in_page(jit, page, from, from + part, &any);
+        clean &= invalidate_in_page(jit, page, from, from + part);
         len -= part;
         from = 0;
         page += 4096;
-    }
-    if (any) {
-        for (unsigned i = 0; i < jit->cpus->len; i++) {
-            JitCpu *j = g_ptr_array_index(jit->cpus, i);
-            j->counters.invalidated += i == 0;
-            __atomic_store_n(&j->code_gone, true, __ATOMIC_SEQ_CST);
-            __atomic_store_n(&j->jump_key, JIT_KEY_POISON, __ATOMIC_SEQ_CST);
-        }
     }
     return clean;
 }

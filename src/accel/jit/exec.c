@@ -216,13 +216,42 @@ static uint64_t key_now(const JitCpu *j)
     return __atomic_load_n(&j->jump_key, __ATOMIC_RELAXED);
 }
 
-static void remember_jump(JitCpu *j, const JitBlock *b)
+/* Write down that the slot has the block, for its discard. */
+static void note_slot(JitBlock *b, unsigned slot)
+{
+    uint64_t old = __atomic_load_n(&b->slots, __ATOMIC_RELAXED), new;
+    do {
+        if (old == JIT_SLOTS_MANY) {
+            return;
+        }
+        new = JIT_SLOTS_MANY;
+        for (unsigned shift = 0; shift < 64; shift += 16) {
+            uint64_t have = old >> shift & 0xffff;
+            if (have == slot + 1) {
+                return;
+            }
+            if (!have) {
+                new = old | (uint64_t)(slot + 1) << shift;
+                break;
+            }
+        }
+    } while (!__atomic_compare_exchange_n(&b->slots, &old, new, false, __ATOMIC_SEQ_CST,
+                                          __ATOMIC_RELAXED));
+}
+
+static void remember_jump(JitCpu *j, JitBlock *b)
 {
     uint64_t rip = j->state->rip, key = key_now(j);
-    JitJump *jump = &j->jumps[jump_index(rip)];
-    if (jit_may_remember(j, rip, key)) {
-        jump->tag = rip ^ key;
-        jump->code = b->indirect;
+    unsigned slot = jump_index(rip);
+    JitJump *jump = &j->jumps[slot];
+    if (!jit_may_remember(j, rip, key)) {
+        return;
+    }
+    note_slot(b, slot);
+    jump->tag = rip ^ key;
+    __atomic_store_n(&jump->code, b->indirect, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&b->valid, __ATOMIC_SEQ_CST)) {
+        jit_clear_jump(j, slot);
     }
 }
 
@@ -230,6 +259,7 @@ static void remember_jump(JitCpu *j, const JitBlock *b)
 static const uint8_t *go_on(JitCpu *j)
 {
     X86State *s = j->state;
+    j->block_gone = false;
     if (wants_service(j) && !j->kick) {
         jit_kick(j);
     }
@@ -307,7 +337,7 @@ const uint8_t *jit_op_entry(JitCpu *j, const JitOp *op, uint64_t ea, uint64_t fl
     if (!op->sets_rip) {
         set_rip(j, s->rip + op->length);
     }
-    if (op->ends || s->mode != j->key_mode || j->code_gone ||
+    if (op->ends || s->mode != j->key_mode || j->block_gone || j->code_gone ||
         UNLIKELY(j->cpu->parent.debug_stop.reason)) {
         return go_on(j);
     }
@@ -369,6 +399,7 @@ static JitBlock *make_block(JitCpu *j, uint64_t linear, unsigned variant)
             pthread_mutex_unlock(&jit->lock);
             cpu_exec_end(cpu);
             cpu_exclusive_begin();
+            j->counters.alone++;
             pthread_mutex_lock(&jit->lock);
             if (jit_cache_full(jit)) {
                 jit_cache_flush(jit);

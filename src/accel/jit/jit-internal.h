@@ -25,6 +25,7 @@ typedef struct JitOp JitOp;
     X(blocks, "blocks translated")                                      \
     X(insns, "guest instructions translated")                           \
     X(careful, "careful single-instruction blocks")                     \
+    X(alone, "times all other vCPUs were stopped to translate")         \
     X(chains, "direct jumps chained")                                   \
     X(invalidated, "blocks discarded because their code was written")   \
     X(cache_flushes, "code cache emptied because it was full")          \
@@ -158,13 +159,15 @@ struct JitCpu {
     bool careful_next;      /* run one instruction in its careful form */
     bool stop_at_exception; /* leave jit_run() with it recorded instead of delivering it */
     bool signal_exit;       /* left through stubs.exit: tmp2 holds the flags */
-    bool code_gone;         /* atomic: blocks were discarded: the jump cache is stale */
+    bool code_gone;         /* atomic: the jump cache is stale as a whole */
+    bool block_gone;        /* this CPU discarded code: perhaps of the block it is in */
     JitCounters counters;
     uint8_t *stack_bottom; /* of the mapping that holds stack and this */
     size_t mapping_bytes;
     struct JitTranslator *translator;
 };
 
+#define JIT_SLOTS_MANY UINT64_MAX
 #define JIT_KEY_POISON UINT64_C(0xaaaa000000000000)
 
 /* --- Blocks --- */
@@ -187,25 +190,28 @@ typedef struct JitMapEntry {
     uint16_t insn; /* offset in the guest page */
 } JitMapEntry;
 
+/* Looking one up reads the first 64 bytes: one cache line. */
 struct JitBlock {
     const uint8_t *source;  /* host address of the first guest byte */
     const uint8_t *source2; /* of the next page, if the one instruction lies in both; else NULL */
     uint32_t mode;
     uint8_t variant;
     bool valid;
-    uint16_t offset; /* in the page, of the first instruction */
-    uint16_t length; /* guest bytes */
-    /* Bytes beyond that decided which flags are dead: [look_start, look_end) page offsets. */
-    uint16_t look_start[2], look_end[2];
-    uint8_t n_exits, n_map;
-    uint16_t flags_in;       /* arithmetic flags it may read before it writes them */
+    uint16_t offset;         /* in the page, of the first instruction */
     const uint8_t *code;     /* flags in host flags */
     const uint8_t *indirect; /* flags in RAX as LAHF, SETO AL leave them */
+    JitBlock *hash_next;
+    /* Atomic: where jump caches have it: four times slot + 1, or JIT_SLOTS_MANY. */
+    uint64_t slots;
     uint32_t code_bytes;
+    uint16_t length; /* guest bytes */
+    uint8_t n_exits, n_map;
+    uint16_t flags_in; /* arithmetic flags it may read before it writes them */
+    /* Bytes beyond that decided which flags are dead: [look_start, look_end) page offsets. */
+    uint16_t look_start[2], look_end[2];
     JitExit *exits;
     JitMapEntry *map;
     JitExit *incoming;
-    JitBlock *hash_next;
     JitBlock *page_next, *page2_next;
 };
 
@@ -344,7 +350,8 @@ static inline void jit_enter(JitCpu *j, const uint8_t *code, uint64_t rax)
 /* --- cache.c --- */
 bool jit_cache_init(Jit *jit, Error **errp);
 void jit_cache_finish(Jit *jit);
-void *jit_arena_alloc(Jit *jit, size_t bytes);
+/* align: a power of two up to 64. */
+void *jit_arena_alloc(Jit *jit, size_t bytes, size_t align);
 /* Throw everything away. lock held, no vCPU in translated code. */
 void jit_cache_flush(Jit *jit);
 bool jit_cache_full(const Jit *jit);
@@ -407,6 +414,7 @@ const uint8_t *jit_fetch(JitCpu *j, uint64_t linear);
 uint8_t *jit_span(JitCpu *j, uint64_t linear, bool write, unsigned size);
 const JitRam *jit_ram_find(const Jit *jit, uint64_t phys);
 uint8_t *jit_probe(X86Cpu *cpu, uint64_t linear, unsigned access);
+void jit_clear_jump(JitCpu *j, unsigned slot);
 bool jit_may_remember(const JitCpu *j, uint64_t linear, uint64_t key);
 void jit_drop_write_tags(JitCpu *j, const uint8_t *host);
 /* What was to be written over code has been. */

@@ -138,6 +138,9 @@ static void on_write_code(void *opaque, RamBlock *block, uint64_t offset, uint64
     pthread_mutex_lock(&jit->lock);
     jit_invalidate_range(jit, block->host + start, end - start);
     pthread_mutex_unlock(&jit->lock);
+    if (jit_this_cpu) {
+        jit_this_cpu->block_gone = true;
+    }
 }
 
 void jit_unwatch_memory(Jit *jit)

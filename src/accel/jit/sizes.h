@@ -35,7 +35,7 @@
  * (the golden ratio): returns lie close together and functions are aligned, so plain bits of rip
  * collide. */
 #define JIT_JUMP_HASH 0x9e3779b1u
-#define JIT_JUMP_BITS 12
+#define JIT_JUMP_BITS 15
 #define JIT_JUMP_SIZE (1u << JIT_JUMP_BITS)
 
 /* Code cache: the hot part holds what runs, the cold part slow paths and exits, so that the hot

@@ -18,11 +18,16 @@
 #define GENERATION_LAST  0xffeu
 #define GENERATION_SKIP  0xaaau /* JIT_KEY_POISON */
 
+/* An empty entry's tag belongs to another entry, whatever the key. */
+void jit_clear_jump(JitCpu *j, unsigned slot)
+{
+    __atomic_store_n(&j->jumps[slot].tag, slot == 0, __ATOMIC_SEQ_CST);
+}
+
 static void clear_jumps(JitCpu *j)
 {
-    /* An empty entry's tag belongs to another entry, whatever the key. */
     for (unsigned i = 0; i < JIT_JUMP_SIZE; i++) {
-        j->jumps[i].tag = i == 0 ? 1 : 0;
+        j->jumps[i].tag = i == 0;
     }
 }
 
@@ -508,6 +513,7 @@ static void write_to_code(JitCpu *j, const JitRam *r, uint64_t phys, uint64_t le
     }
     pthread_mutex_lock(&jit->lock);
     jit_invalidate_range(jit, host, len);
+    j->block_gone = true;
     if (shared) {
         unsigned slot = j->code_write[0] && j->code_write[0] != page;
         __atomic_store_n(&j->code_write[slot], page, __ATOMIC_RELEASE);

@@ -299,7 +299,7 @@ static void emit_cmpxchg_pair(JitTranslator *t, JitInsn *in)
          */
         unsigned form = jit_flags_form(in->live_in);
         Emit *cold = &t->cold;
-        JitOp *op = jit_arena_alloc(t->jit, sizeof(*op));
+        JitOp *op = jit_arena_alloc(t->jit, sizeof(*op), 8);
         *op = (JitOp){ .fn = jit_op_misaligned,
                        .offset = in->offset,
                        .length = in->i.length,
@@ -705,7 +705,7 @@ bool jit_emit_special(JitTranslator *t, JitInsn *in)
 void jit_emit_op(JitTranslator *t, JitInsn *in, const JitOp *model, const Ea *ea)
 {
     Emit *e = &t->hot;
-    JitOp *op = jit_arena_alloc(t->jit, sizeof(*op));
+    JitOp *op = jit_arena_alloc(t->jit, sizeof(*op), 8);
     *op = *model;
     op->offset = in->offset;
     op->length = in->i.length;

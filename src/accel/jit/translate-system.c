@@ -85,7 +85,7 @@ static void emit_sti(JitTranslator *t, const JitInsn *in)
     unsigned form = jit_flags_form(in->live_in);
     int32_t requests =
         (int32_t)offsetof(X86Cpu, parent.requests) - (int32_t)offsetof(X86Cpu, state);
-    JitOp *op = jit_arena_alloc(t->jit, sizeof(*op));
+    JitOp *op = jit_arena_alloc(t->jit, sizeof(*op), 8);
     JitOp model = { 0 };
 
     model.fn = jit_op_for(in, &model);

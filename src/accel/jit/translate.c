@@ -289,7 +289,7 @@ static JitBlock *finish(JitTranslator *t, const uint8_t *source, const uint8_t *
 {
     Jit *jit = t->jit;
     JitInsn *last = &t->insns[t->n - 1];
-    JitBlock *b = jit_arena_alloc(jit, sizeof(*b));
+    JitBlock *b = jit_arena_alloc(jit, sizeof(*b), 64);
     unsigned offset = t->insns[0].offset;
     unsigned length = (unsigned)last->offset + last->i.length - offset;
 
@@ -311,7 +311,7 @@ static JitBlock *finish(JitTranslator *t, const uint8_t *source, const uint8_t *
         b->look_end[n] = t->look_end[n];
     }
     if (t->n_exits) {
-        b->exits = jit_arena_alloc(jit, t->n_exits * sizeof(JitExit));
+        b->exits = jit_arena_alloc(jit, t->n_exits * sizeof(JitExit), 8);
     }
     for (unsigned n = 0; n < t->n_exits; n++) {
         b->exits[n] = t->exits[n];
@@ -319,7 +319,7 @@ static JitBlock *finish(JitTranslator *t, const uint8_t *source, const uint8_t *
         uint64_t address = (uintptr_t)&b->exits[n];
         memcpy(jit_rw(jit, b->exits[n].stub) + 6, &address, 8); /* behind lahf, seto, mov r10 */
     }
-    b->map = jit_arena_alloc(jit, t->n_map * sizeof(JitMapEntry));
+    b->map = jit_arena_alloc(jit, t->n_map * sizeof(JitMapEntry), 8);
     for (unsigned n = 0; n < t->n_map; n++) {
         b->map[n] = (JitMapEntry){ .host = t->map[n].host - (uint32_t)(uintptr_t)start,
                                    .insn = t->map[n].insn };
