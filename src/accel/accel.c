@@ -8,6 +8,17 @@
 #define ACCEL_SUFFIX "-accel"
 #define ACCEL_CHILD  "accel"
 
+/* As AccelIrqchipWish counts. */
+static const char *const irqchip_names[] = { "auto", "on", "off", "split" };
+static const EnumDesc irqchip_desc = { "KernelIrqchip", irqchip_names, NULL,
+                                       ARRAY_LEN(irqchip_names) };
+const ValueType accel_value_type_irqchip = {
+    .kind = VALUE_ENUM,
+    .name = "KernelIrqchip",
+    .size = sizeof(int),
+    .enumeration = &irqchip_desc,
+};
+
 /* It hangs below the machine, so that two machines after each other have one each. */
 Accel *accel_current(void)
 {
@@ -56,6 +67,19 @@ void accel_stop(void)
         klass->finish_machine(accel);
     }
     object_unparent(&accel->parent);
+}
+
+AccelIrqchip accel_irqchip(void)
+{
+    Accel *accel = accel_current();
+    AccelClass *klass = accel ? accel_class_of(accel) : NULL;
+    return klass && klass->irqchip ? klass->irqchip(accel) : ACCEL_IRQCHIP_OFF;
+}
+
+const AccelIrqOps *accel_irq_ops(void)
+{
+    Accel *accel = accel_current();
+    return accel && accel_irqchip() != ACCEL_IRQCHIP_OFF ? accel_class_of(accel)->irq : NULL;
 }
 
 bool accel_is(const char *name)

@@ -312,11 +312,30 @@ void cpu_exclusive_end(void)
     g_mutex_unlock(&exclusive_lock);
 }
 
+/* --- State that the accelerator keeps --- */
+
+void cpu_synchronize_state(Cpu *cpu)
+{
+    Accel *accel = cpu->accel ? accel_current() : NULL;
+    if (accel && accel_class_of(accel)->synchronize_state) {
+        accel_class_of(accel)->synchronize_state(accel, cpu);
+    }
+}
+
+void cpu_discard_state(Cpu *cpu)
+{
+    Accel *accel = cpu->accel ? accel_current() : NULL;
+    if (accel && accel_class_of(accel)->discard_state) {
+        accel_class_of(accel)->discard_state(accel, cpu);
+    }
+}
+
 /* --- The debugger's memory --- */
 
 static bool debug_access(Cpu *cpu, uint64_t addr, uint8_t *buf, uint64_t len, bool write)
 {
     CpuClass *klass = cpu_class_of(cpu);
+    cpu_synchronize_state(cpu);
     while (len) {
         hwaddr phys;
         uint64_t part = MIN_OF(len, 4096 - (addr & 4095));

@@ -185,6 +185,14 @@ void cpu_resume_all(void);
 void cpu_hold(Cpu *cpu);
 void cpu_release(Cpu *cpu);
 
+/*
+ * Where the accelerator keeps the architectural state while guest code runs (KVM): make the CPU's
+ * copy current, and the one that counts until the vCPU runs again; discard does the second alone,
+ * for those who write all of it. Machine lock held.
+ */
+void cpu_synchronize_state(Cpu *cpu);
+void cpu_discard_state(Cpu *cpu);
+
 /* Virtual memory for debuggers and monitors: page by page, false at the first hole. */
 MUST_CHECK bool cpu_debug_read(Cpu *cpu, uint64_t addr, void *buf, uint64_t len);
 MUST_CHECK bool cpu_debug_write(Cpu *cpu, uint64_t addr, const void *buf, uint64_t len);

@@ -80,14 +80,6 @@ void cpu_set_held(Cpu *cpu, bool held)
     cpu->held = held;
 }
 
-void cpu_synchronize_state(Cpu *cpu)
-{
-    Accel *accel = accel_current();
-    if (accel && accel_class_of(accel)->synchronize_state) {
-        accel_class_of(accel)->synchronize_state(accel, cpu);
-    }
-}
-
 void cpu_state_changed(Cpu *cpu)
 {
     Accel *accel = accel_current();

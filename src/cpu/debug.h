@@ -34,10 +34,7 @@ void cpu_set_single_step(Cpu *cpu, bool on, bool no_irq);
 /* Stay stopped when the others go on. */
 void cpu_set_held(Cpu *cpu, bool held);
 
-/* Cpu's architectural state is the newest, wherever the accelerator keeps it; the CPU is stopped.
- */
-void cpu_synchronize_state(Cpu *cpu);
-/* Somebody has changed it. */
+/* Somebody has changed the architectural state (after cpu_synchronize_state()). */
 void cpu_state_changed(Cpu *cpu);
 
 /* For the accelerator: cpu->debug_stop was filled in and the vCPU has left guest code. Called on

@@ -112,6 +112,7 @@ struct Machine {
     char *firmware;                 /* -bios */
     Object *memory_backend;         /* memory-backend=ID; reference */
     bool dump_guest_core, mem_merge, usb, graphics, suppress_vmdesc;
+    int kernel_irqchip; /* AccelIrqchipWish: the accelerator reads it */
 
     /* from the typed records */
     uint64_t ram_size, max_ram_size; /* bytes */

@@ -5,6 +5,7 @@
  */
 #include "machine/pc.h"
 
+#include "accel/kvm/kvm.h"
 #include "cpu/x86/apic.h"
 #include "devices/input/i8042.h"
 #include "devices/intc/i8259.h"
@@ -25,6 +26,10 @@ static void set_gsi(void *opaque, int n, int level)
 {
     PcMachine *pc = opaque;
 
+    if (pc->kernel_lines) {
+        kvm_machine_set_irq(n, level);
+        return;
+    }
     if (n < ISA_IRQ_COUNT) {
         irq_set(pc->pic_in[n], level);
     }
@@ -91,7 +96,9 @@ void pc_connect_lines(PcMachine *pc)
         pc->ioapic_in[i] = device_line_in(pc->ioapic, NULL, i);
     }
     device_connect_line_out(pc->pic, NULL, 0, pc->intr);
-    x86_apic_bus_set_pic(x86_apic_bus(), acknowledge, pc);
+    if (!pc->kernel_lines) {
+        x86_apic_bus_set_pic(x86_apic_bus(), acknowledge, pc);
+    }
 
     if (pc->hpet) {
         for (int i = 0; i < HPET_ROUTES; i++) {

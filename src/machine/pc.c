@@ -198,22 +198,27 @@ static bool make_isa_devices(PcMachine *pc, Error **errp)
 {
     Bus *isa = &pc->isa->parent;
 
-    pc->pic = make(pc, "pic", TYPE_I8259, isa, errp);
+    bool in_kernel = accel_irqchip() == ACCEL_IRQCHIP_ON;
+
+    pc->kernel_lines = in_kernel;
+    pc->pic = make(pc, "pic", in_kernel ? TYPE_KVM_I8259 : TYPE_I8259, isa, errp);
     if (!pc->pic) {
         return false;
     }
-    pc->ioapic = make(pc, "ioapic", TYPE_IOAPIC, bus_system(), errp);
+    pc->ioapic = make(pc, "ioapic", in_kernel ? TYPE_KVM_IOAPIC : TYPE_IOAPIC, bus_system(), errp);
     if (!pc->ioapic) {
         return false;
     }
-    ioapic_map(pc->ioapic, memory_root(), IOAPIC_DEFAULT_BASE);
+    if (!in_kernel) {
+        ioapic_map(pc->ioapic, memory_root(), IOAPIC_DEFAULT_BASE);
+    }
     pc->rtc = make(pc, "rtc", TYPE_MC146818, isa, errp);
     pc->port92 = pc->rtc ? make(pc, "port92", TYPE_PORT92, isa, errp) : NULL;
     if (!pc->port92) {
         return false;
     }
     if (pc->pit_enabled) {
-        pc->pit = make(pc, "pit", TYPE_I8254, isa, errp);
+        pc->pit = make(pc, "pit", in_kernel ? TYPE_KVM_PIT : TYPE_I8254, isa, errp);
         if (!pc->pit) {
             return false;
         }

@@ -33,6 +33,7 @@ typedef struct PcMachine {
     Irq *gsi;        /* GSI_COUNT lines, owned */
     Irq *a20, *intr; /* one line each, owned */
     Irq *pic_in[ISA_IRQ_COUNT], *ioapic_in[GSI_COUNT];
+    bool kernel_lines; /* the accelerator takes GSIs: 8259s, I/O APIC and PIT are its own */
 
     GArray *e820; /* E820Entry, sorted */
     MemoryRegion bios, bios_low;

@@ -128,15 +128,55 @@ static void send(X86ApicBus *bus, const X86ApicMessage *m, const X86Apic *except
     }
 }
 
+/* The message as the write that it would be: SDM volume 3 section 10.11. */
+static void message_to_msi(const X86ApicMessage *m, uint64_t *address, uint32_t *data)
+{
+    *address = X86_MSI_BASE | (m->destination & 0xff) << 12 | (m->logical ? 4 : 0) |
+               (uint64_t)(m->destination >> 8 & 0xffffff) << 40;
+    *data = m->vector | (uint32_t)m->mode << 8 | (m->level ? 0xc000 : 0);
+}
+
 void x86_apic_send(X86ApicBus *bus, const X86ApicMessage *message)
 {
+    if (bus->remote) {
+        uint64_t address;
+        uint32_t data;
+        message_to_msi(message, &address, &data);
+        bus->remote->send_msi(bus->remote_opaque, address, data);
+        return;
+    }
     send(bus, message, NULL);
+}
+
+void x86_apic_bus_set_remote(X86ApicBus *bus, const X86ApicRemote *remote, void *opaque)
+{
+    ASSERT_MACHINE_LOCKED();
+    bus->remote = remote;
+    bus->remote_opaque = opaque;
+}
+
+void x86_apic_bus_route_changed(X86ApicBus *bus, unsigned pin, bool masked,
+                                const X86ApicMessage *message)
+{
+    if (bus->remote) {
+        uint64_t address;
+        uint32_t data;
+        message_to_msi(message, &address, &data);
+        bus->remote->route_changed(bus->remote_opaque, pin, masked, address, data);
+    }
 }
 
 /* SDM volume 3 section 10.11: destination in address bits 19:12. Bits 11:5 extend it to 15 bits, as
  * hypervisors agree. */
 void x86_apic_send_msi(X86ApicBus *bus, uint64_t address, uint32_t data)
 {
+    if (bus->remote) {
+        /* Bits 11:5 of the low half are where the kernel wants bits 46:40. */
+        uint64_t high = address >> 32 | (address >> 5 & 0x7f) << 8;
+        bus->remote->send_msi(bus->remote_opaque,
+                              high << 32 | (uint32_t)(address & ~UINT64_C(0xfe0)), data);
+        return;
+    }
     X86ApicMessage m = {
         .destination = (address >> 12 & 0xff) | (address >> 5 & 0x7f) << 8,
         .vector = (uint8_t)data,
@@ -241,8 +281,11 @@ void x86_apic_bus_set_intr(X86ApicBus *bus, int level)
     }
     /* A processor without an APIC has the line on its INTR pin. */
     X86Cpu *first = (X86Cpu *)cpu_by_index(0);
-    if (first && !first->apic) {
+    if (first && (!first->apic || bus->remote)) {
         cpu_request(&first->parent, CPU_REQUEST_HARD);
+    }
+    if (bus->remote) {
+        return; /* whether LINT0 lets it through is for the kernel to say */
     }
     for (uint32_t i = 0; i < bus->max_id; i++) {
         X86Apic *apic = bus->by_id[i];
@@ -269,6 +312,13 @@ void x86_apic_bus_set_nmi(X86ApicBus *bus, int level)
 {
     bool rising = level && !bus->nmi;
     bus->nmi = level;
+    if (bus->remote && rising) {
+        Cpu *cpu;
+        CPU_FOREACH(cpu)
+        {
+            cpu_synchronize_state(cpu); /* LINT1 */
+        }
+    }
     for (uint32_t i = 0; rising && i < bus->max_id; i++) {
         if (bus->by_id[i] && x86_apic_is_enabled(bus->by_id[i])) {
             x86_apic_deliver_local(bus->by_id[i], X86_LVT_LINT1);
@@ -368,14 +418,18 @@ static void map(X86ApicBus *bus)
     memory_region_set_lockless(&bus->page);
     /* Above whatever the chipset maps below 4 GiB. */
     memory_region_add_overlap(memory_root(), X86_MSI_BASE, &bus->msi, 0x1000);
-    memory_region_add_overlap(memory_root(), X86_MSI_BASE, &bus->page, 0x1001);
+    if (!bus->remote) { /* else CPUs' accesses don't come here, and writes are all messages */
+        memory_region_add_overlap(memory_root(), X86_MSI_BASE, &bus->page, 0x1001);
+    }
     bus->mapped = true;
 }
 
 static void unmap(X86ApicBus *bus)
 {
     if (bus->mapped) {
-        memory_region_del(memory_root(), &bus->page);
+        if (bus->page.container) {
+            memory_region_del(memory_root(), &bus->page);
+        }
         memory_region_del(memory_root(), &bus->msi);
         memory_region_finish(&bus->page);
         memory_region_finish(&bus->msi);
@@ -386,7 +440,7 @@ static void unmap(X86ApicBus *bus)
 void x86_apic_bus_move_page(X86ApicBus *bus, uint64_t address)
 {
     MACHINE_LOCKED();
-    if (bus->mapped && bus->page.addr != address) {
+    if (bus->mapped && bus->page.container && bus->page.addr != address) {
         memory_region_set_address(&bus->page, address);
     }
 }

@@ -63,7 +63,9 @@ static bool apic_realize(Device *dev, Error **errp)
                   apic->id >= X86_APIC_MAX_IDS ? "too large" : "in use");
         return false;
     }
-    apic->timer = timer_new(event_loop_main(), CLK_VIRTUAL, x86_apic_timer_fired, apic);
+    if (!x86_apic_is_remote(apic)) { /* else the timer is the kernel's */
+        apic->timer = timer_new(event_loop_main(), CLK_VIRTUAL, x86_apic_timer_fired, apic);
+    }
     apic_reset(dev);
     x86_apic_bus_add(apic->bus, apic);
     return true;
@@ -91,7 +93,7 @@ static void apic_finalize(Object *obj)
 
 X86Apic *x86_apic_new(X86Cpu *cpu)
 {
-    X86Apic *apic = apic_cast(device_new(TYPE_X86_APIC));
+    X86Apic *apic = apic_cast(device_new(cpu->apic_bus->remote ? TYPE_KVM_APIC : TYPE_X86_APIC));
     apic->cpu = cpu;
     apic->bus = cpu->apic_bus;
     apic->id = cpu->apic_id;
@@ -104,6 +106,9 @@ X86Apic *x86_apic_new(X86Cpu *cpu)
 static bool apic_post_load(void *opaque, int version, Error **errp)
 {
     X86Apic *apic = opaque;
+    if (x86_apic_is_remote(apic)) {
+        return true; /* the kernel gets it all before the CPU runs */
+    }
     if (apic->tsc_deadline) {
         uint64_t deadline = apic->tsc_deadline;
         x86_apic_set_tsc_deadline(apic, deadline);
@@ -114,10 +119,44 @@ static bool apic_post_load(void *opaque, int version, Error **errp)
     return true;
 }
 
+static bool apic_pre_save(void *opaque, Error **errp)
+{
+    X86Apic *apic = opaque;
+    if (apic->cpu) {
+        cpu_synchronize_state(&apic->cpu->parent);
+    }
+    return true;
+}
+
+static bool apic_pre_load(void *opaque, Error **errp)
+{
+    X86Apic *apic = opaque;
+    if (apic->cpu) {
+        cpu_synchronize_state(&apic->cpu->parent);
+    }
+    return true;
+}
+
+static bool is_remote(void *opaque)
+{
+    return x86_apic_is_remote(opaque);
+}
+
+static const VmState kvm_apic_vmstate = {
+    .name = "apic/kvm",
+    .version = 1,
+    .minimum_version = 1,
+    .needed = is_remote,
+    .fields = (const VmStateField[]){ VMSTATE_UINT32(current_count, X86Apic), {} },
+};
+
 static const VmState apic_vmstate = {
     .name = "apic",
     .version = 1,
     .minimum_version = 1,
+    .pre_save = apic_pre_save,
+    .pre_load = apic_pre_load,
+    .subsections = (const VmState *const[]){ &kvm_apic_vmstate, NULL },
     .post_load = apic_post_load,
     .fields =
         (const VmStateField[]){
@@ -177,7 +216,9 @@ void x86_apic_dump(X86Apic *apic, GString *out)
                                lvt & X86_LVT_MASKED ? " masked" : "", lvt & X86_LVT_VECTOR);
     }
     g_string_append_printf(out, "Timer    DCR=0x%x initial_count = %u current_count = %u\n",
-                           apic->divide, apic->initial_count, x86_apic_timer_get_count(apic));
+                           apic->divide, apic->initial_count,
+                           x86_apic_is_remote(apic) ? apic->current_count
+                                                    : x86_apic_timer_get_count(apic));
     g_string_append_printf(out, "SPIV     0x%08x APIC %s\n", apic->svr,
                            apic->svr & X86_APIC_SVR_ENABLE ? "enabled" : "disabled");
     g_string_append_printf(out, "ICR      0x%016" PRIx64 "\nESR      0x%08x\n", apic->icr,
@@ -216,3 +257,10 @@ static const TypeInfo apic_type = {
 };
 
 OBJECT_TYPE(apic, apic_type)
+
+static const TypeInfo kvm_apic_type = {
+    .name = TYPE_KVM_APIC,
+    .parent = TYPE_X86_APIC,
+    .help = "local APIC in the kernel",
+};
+OBJECT_TYPE(kvm_apic, kvm_apic_type)

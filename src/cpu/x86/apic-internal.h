@@ -64,7 +64,8 @@ struct X86Apic {
     pthread_mutex_t timer_lock; /* guards what follows; innermost */
     Timer *timer;               /* NULL until realized */
     uint32_t initial_count, divide;
-    int64_t count_start; /* ns, CLK_VIRTUAL: when the initial count was loaded */
+    uint32_t current_count; /* kvm-apic: as last read */
+    int64_t count_start;    /* ns, CLK_VIRTUAL: when the initial count was loaded */
     uint64_t tsc_deadline;
 };
 
@@ -86,6 +87,8 @@ struct X86ApicBus {
     } eoi[X86_APIC_EOI_HOOKS]; /* changed while the machine stands */
     int (*acknowledge)(void *opaque);
     void *pic;
+    const X86ApicRemote *remote; /* NULL: the APICs are here. Constant while there are CPUs */
+    void *remote_opaque;
     int intr, nmi; /* levels; written with the machine lock held, intr read atomically */
 };
 
@@ -119,10 +122,15 @@ void x86_apic_error(X86Apic *apic, uint32_t esr_bit);
 /* Highest vector set, -1 if none. */
 int x86_apic_highest(const uint32_t *words);
 
+/* Are the registers copies of those in the kernel? */
+static inline bool x86_apic_is_remote(const X86Apic *apic)
+{
+    return apic->bus && apic->bus->remote;
+}
+
 /* apic-bus.c */
 void x86_apic_bus_add(X86ApicBus *bus, X86Apic *apic);
 void x86_apic_bus_del(X86ApicBus *bus, X86Apic *apic);
-void x86_apic_broadcast_eoi(X86ApicBus *bus, uint8_t vector);
 /* As an LVT entry's interrupt. */
 void x86_apic_deliver_local(X86Apic *apic, unsigned entry);
 void x86_apic_deliver(X86Apic *apic, const X86ApicMessage *message);

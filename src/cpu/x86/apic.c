@@ -114,7 +114,7 @@ bool x86_apic_extint_pending(X86Cpu *cpu)
     if (!cpu->apic_bus || !__atomic_load_n(&cpu->apic_bus->intr, __ATOMIC_SEQ_CST)) {
         return false;
     }
-    if (!cpu->apic || !x86_apic_is_enabled(cpu->apic)) {
+    if (!cpu->apic || !x86_apic_is_enabled(cpu->apic) || cpu->apic_bus->remote) {
         return x86_cpu_is_bsp(cpu);
     }
     uint32_t lvt = x86_apic_get(&cpu->apic->lvt[X86_LVT_LINT0]);

@@ -12,6 +12,8 @@
 #include "cpu/x86/cpu.h"
 
 #define TYPE_X86_APIC "apic"
+/* Its registers are copies of those in the kernel. */
+#define TYPE_KVM_APIC "kvm-apic"
 
 /* Delivery modes of ICR, LVT, IOAPIC entries and MSI data. */
 enum {
@@ -48,11 +50,28 @@ void x86_apic_send(X86ApicBus *bus, const X86ApicMessage *message);
 /* An MSI write: the machine's address space does it by itself; irqfds and KVM call it. */
 void x86_apic_send_msi(X86ApicBus *bus, uint64_t address, uint32_t data);
 
+/*
+ * Local APICs that are not here but in the kernel (KVM): messages go there, and it is told what our
+ * I/O APIC's entries stand for, as messages. NULL: they are here. Machine lock held, before there
+ * are CPUs.
+ */
+typedef struct X86ApicRemote {
+    void (*send_msi)(void *opaque, uint64_t address, uint32_t data); /* any thread */
+    void (*route_changed)(void *opaque, unsigned pin, bool masked, uint64_t address, uint32_t data);
+} X86ApicRemote;
+void x86_apic_bus_set_remote(X86ApicBus *bus, const X86ApicRemote *remote, void *opaque);
+/* An I/O APIC's entry is another. */
+void x86_apic_bus_route_changed(X86ApicBus *bus, unsigned pin, bool masked,
+                                const X86ApicMessage *message);
+
 /* EOI of a level-triggered vector, on the vCPU's thread without the machine lock. Up to 8 IOAPICs.
  */
 typedef void X86ApicEoiFn(void *opaque, uint8_t vector);
 void x86_apic_bus_add_eoi_hook(X86ApicBus *bus, X86ApicEoiFn *fn, void *opaque);
 void x86_apic_bus_del_eoi_hook(X86ApicBus *bus, X86ApicEoiFn *fn, void *opaque);
+
+/* The hooks are called. Where the local APICs are in the kernel, the accelerator does that. */
+void x86_apic_broadcast_eoi(X86ApicBus *bus, uint8_t vector);
 
 /* The 8259's INTR output, on LINT0 of all CPUs (virtual wire mode; or straight to the bootstrap
  * processor where it has no enabled APIC). The PIC's owner calls it with the level; acknowledge()
@@ -81,6 +100,15 @@ uint64_t x86_apic_get_base(X86Apic *apic);
 MUST_CHECK bool x86_apic_set_base(X86Apic *apic, uint64_t value); /* IA32_APIC_BASE; false: #GP */
 uint64_t x86_apic_get_tsc_deadline(X86Apic *apic);
 void x86_apic_set_tsc_deadline(X86Apic *apic, uint64_t tsc);
+
+/* A local APIC whose other half is in the kernel: all registers as their page has them (long_ids:
+ * x2APIC ids take all of their register), base and CR8, the TSC deadline. No effects. Own thread.
+ */
+#define X86_APIC_PAGE_BYTES 1024
+void x86_apic_from_page(X86Apic *apic, const uint8_t *page);
+void x86_apic_to_page(X86Apic *apic, uint8_t *page, bool long_ids);
+void x86_apic_load(X86Apic *apic, uint64_t base, uint8_t cr8);
+void x86_apic_load_tsc_deadline(X86Apic *apic, uint64_t tsc);
 
 /* INIT: all but id and base. */
 void x86_apic_init_reset(X86Apic *apic);

@@ -105,6 +105,10 @@ struct X86Cpu {
     char *vendor;        /* 12 characters */
     char *model_id;      /* at most 48 */
     uint32_t phys_bits;  /* width of physical addresses */
+    bool kvm_visible;    /* property "kvm": a guest under KVM is told so */
+    /* Under KVM with the local APIC in the kernel: halting and waking are the kernel's, the vCPU's
+     * thread always has work. */
+    bool waits_in_accel;
     bool check, enforce; /* features that can't be had: warn; refuse */
     bool migratable;
     uint32_t plus_features[X86_CPUID_WORDS];  /* asked for by the user */

@@ -55,6 +55,11 @@ void x86_triple_fault(X86Cpu *cpu);
  * Clears the request bits it has dealt with. Not fast: parks the FPU state when it has work.
  */
 bool x86_service_requests(X86Cpu *cpu);
+/* The two parts of it that an accelerator with an interrupt delivery of its own (KVM) needs: INIT
+ * or SIPI; and the vector of an external interrupt that may be taken now, acknowledged, -1 if there
+ * is none. They raise nothing. */
+void x86_take_resets(X86Cpu *cpu);
+int x86_take_interrupt(X86Cpu *cpu);
 /* Would x86_service_requests() do anything now, were the CPU halted? For CpuClass.has_work. */
 bool x86_has_work(X86Cpu *cpu);
 

@@ -391,6 +391,20 @@ bool x86_msr_set(X86Cpu *cpu, uint32_t index, uint64_t value)
     return true;
 }
 
+void x86_msr_load(X86Cpu *cpu, uint32_t index, uint64_t value)
+{
+    const MsrRow *row = find(cpu, index);
+    if (!row) {
+        return;
+    }
+    if (row->stride) {
+        *slot(cpu, row, index) = value;
+    } else if (row->set == set_mtrr_variable) {
+        X86Mtrr *mtrr = &cpu->state.mtrr_var[(index - row->first) / 2];
+        *(index & 1 ? &mtrr->mask : &mtrr->base) = value;
+    }
+}
+
 static void require_cpl0(X86Cpu *cpu)
 {
     if (x86_cpl(&cpu->state)) {

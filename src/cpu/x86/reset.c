@@ -48,6 +48,7 @@ static void reset_msrs(X86Cpu *cpu)
     s->feature_control = 1; /* locked, nothing enabled */
     s->spec_ctrl = 0;
     s->hwcr = HWCR_RESET;
+    memset(s->kvm_msrs, 0, sizeof(s->kvm_msrs));
     s->arch_capabilities = cpu->features[X86_CPUID_ARCH_CAPS];
     x86_xsave_reset(s);
     s->pkru = 0;
@@ -96,6 +97,8 @@ void x86_reset_state(X86Cpu *cpu, bool init)
     memset(s->pdpte, 0, sizeof(s->pdpte));
     s->exception_pending = -1;
     s->exception_delivering = -1;
+    s->interrupt_injected = -1;
+    s->interrupt_soft = false;
     s->dr6_pending = 0;
     s->monitor_armed = false;
     if (!init) {

@@ -62,11 +62,8 @@ static void take_sipi(X86Cpu *cpu)
     x86_update_mode(cpu);
 }
 
-/*
- * The vector of an external interrupt that may be taken now, acknowledged; -1 if there is none.
- * HARD is cleared before looking, so that one that comes meanwhile sets it again.
- */
-static int acknowledge_interrupt(X86Cpu *cpu)
+/* HARD is cleared before looking, so that one that comes meanwhile sets it again. */
+int x86_take_interrupt(X86Cpu *cpu)
 {
     int vector = -1;
 
@@ -82,6 +79,16 @@ static int acknowledge_interrupt(X86Cpu *cpu)
         __atomic_or_fetch(&cpu->parent.requests, CPU_REQUEST_HARD, __ATOMIC_SEQ_CST);
     }
     return vector;
+}
+
+void x86_take_resets(X86Cpu *cpu)
+{
+    uint32_t r = requests(cpu);
+    if (r & CPU_REQUEST_INIT) {
+        take_init(cpu);
+    } else if (r & CPU_REQUEST_SIPI) {
+        take_sipi(cpu);
+    }
 }
 
 bool x86_service_requests(X86Cpu *cpu)
@@ -116,7 +123,7 @@ bool x86_service_requests(X86Cpu *cpu)
         return true;
     }
     if ((r & CPU_REQUEST_HARD) && interrupts_open(s)) {
-        int vector = acknowledge_interrupt(cpu);
+        int vector = x86_take_interrupt(cpu);
         if (vector >= 0) {
             set_halted(cpu, false);
             x86_deliver_interrupt(cpu, (unsigned)vector, false);
@@ -131,6 +138,9 @@ bool x86_has_work(X86Cpu *cpu)
     const X86State *s = &cpu->state;
     uint32_t r = requests(cpu);
 
+    if (cpu->waits_in_accel) {
+        return true;
+    }
     if (r & CPU_REQUEST_INIT) {
         return true;
     }

@@ -186,6 +186,9 @@ typedef struct X86State {
     X86Mtrr mtrr_var[8];
     uint64_t mcg_status, mcg_ctl, mc_banks[40];
     uint64_t feature_control, spec_ctrl, hwcr, arch_capabilities;
+    /* KVM's paravirtual MSRs, in the order of src/accel/kvm/kvm-msr.c; zero elsewhere. */
+#define X86_KVM_MSRS 5
+    uint64_t kvm_msrs[X86_KVM_MSRS];
 
     /* PAE paging outside long mode: the top level's four entries, loaded with CR3. */
     uint64_t pdpte[4];
@@ -200,6 +203,9 @@ typedef struct X86State {
         exception_external; /* the delivery under way is of an external event: EXT in error codes */
     bool exception_trap;    /* the pending #DB is a trap: no RF in its frame */
     uint64_t dr6_pending;   /* data breakpoints hit by the instruction under way, DR6 bits */
+    /* Under KVM: acknowledged, to be delivered before the next instruction: vector; -1 none. */
+    int32_t interrupt_injected;
+    bool interrupt_soft; /* it is an INT n */
 
     uint64_t monitor_addr; /* armed by MONITOR: linear address; mwait.c */
     bool monitor_armed;

@@ -55,6 +55,9 @@ void x86_wrpkru(X86Cpu *cpu);
  * MSR (or value). */
 MUST_CHECK bool x86_msr_get(X86Cpu *cpu, uint32_t index, uint64_t *value);
 MUST_CHECK bool x86_msr_set(X86Cpu *cpu, uint32_t index, uint64_t value);
+/* The register as another half of the CPU (the kernel's) has it: no check, no effect. Nothing if
+ * there is no such MSR, or it isn't kept in X86State. */
+void x86_msr_load(X86Cpu *cpu, uint32_t index, uint64_t value);
 /* The APIC id of a place; each level has as many bits as it needs. Pure. */
 uint32_t x86_topology_apic_id(const X86Topology *t, unsigned socket, unsigned die, unsigned core,
                               unsigned thread);

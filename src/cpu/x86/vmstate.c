@@ -111,6 +111,7 @@ static const VmState state_vmstate = {
 static bool cpu_pre_save(void *opaque, Error **errp)
 {
     X86Cpu *cpu = opaque;
+    cpu_synchronize_state(&cpu->parent);
     if (!cpu->tsc_stopped) {
         cpu->tsc_at_stop = x86_tsc_now(cpu);
     }
@@ -139,12 +140,60 @@ static bool cpu_post_load(void *opaque, int version, Error **errp)
     return true;
 }
 
+/* Under KVM: paravirtual MSRs, and an interrupt on its way. */
+static bool kvm_needed(void *opaque)
+{
+    const X86State *s = &((X86Cpu *)opaque)->state;
+    bool any = s->interrupt_injected >= 0;
+    for (unsigned i = 0; i < X86_KVM_MSRS; i++) {
+        any |= s->kvm_msrs[i] != 0;
+    }
+    return any;
+}
+
+static bool kvm_post_load(void *opaque, int version, Error **errp)
+{
+    const X86Cpu *cpu = opaque;
+    if (cpu->state.interrupt_injected < -1 || cpu->state.interrupt_injected > 255) {
+        error_set(errp, "CPU %d: vector %d of an interrupt can't be", cpu->parent.index,
+                  cpu->state.interrupt_injected);
+        return false;
+    }
+    return true;
+}
+
+static const VmState kvm_vmstate = {
+    .name = "cpu/kvm",
+    .version = 1,
+    .minimum_version = 1,
+    .needed = kvm_needed,
+    .post_load = kvm_post_load,
+    .fields =
+        (const VmStateField[]){
+            VMSTATE_UINT_ARRAY(state.kvm_msrs, X86Cpu),
+            VMSTATE_INT32(state.interrupt_injected, X86Cpu),
+            VMSTATE_BOOL(state.interrupt_soft, X86Cpu),
+            {},
+        },
+};
+
+static bool cpu_pre_load(void *opaque, Error **errp)
+{
+    X86Cpu *cpu = opaque;
+    cpu_discard_state(&cpu->parent);
+    cpu->state.interrupt_injected = -1;
+    memset(cpu->state.kvm_msrs, 0, sizeof(cpu->state.kvm_msrs));
+    return true;
+}
+
 const VmState x86_cpu_vmstate = {
     .name = "cpu",
     .version = 1,
     .minimum_version = 1,
     .pre_save = cpu_pre_save,
+    .pre_load = cpu_pre_load,
     .post_load = cpu_post_load,
+    .subsections = (const VmState *const[]){ &kvm_vmstate, NULL },
     .fields =
         (const VmStateField[]){
             VMSTATE_STRUCT(state, X86Cpu, state_vmstate),

@@ -175,6 +175,7 @@ static const Field x86_cpu_properties[] = {
     PROP_UINT64("tsc-frequency", X86Cpu, tsc_frequency, 0, .help = "Hz; 0: the host's"),
     PROP_BOOL("check", X86Cpu, check, true, .help = "warn of features that can't be had"),
     PROP_BOOL("enforce", X86Cpu, enforce, false, .help = "refuse if a feature can't be had"),
+    PROP_BOOL("kvm", X86Cpu, kvm_visible, true, .help = "under KVM: tell the guest"),
     PROP_BOOL("migratable", X86Cpu, migratable, true,
               .help = "max and host: leave out what can't be migrated"),
     { .name = "unavailable-features",
@@ -399,6 +400,7 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
         }
         cpu->tsc_stopped = false;
     } else if (!cpu->tsc_stopped) {
+        cpu_synchronize_state(&cpu->parent); /* the TSC may be the accelerator's */
         cpu->tsc_at_stop = x86_tsc_now(cpu);
         cpu->tsc_stopped = true;
     }
@@ -501,6 +503,7 @@ static void x86_cpu_unrealize(Device *dev)
 static void x86_cpu_reset(Cpu *c)
 {
     X86Cpu *cpu = x86_cpu_cast(c);
+    cpu_discard_state(c);
     x86_reset_state(cpu, false);
     if (cpu->apic) {
         device_reset(&cpu->apic->parent);
@@ -521,12 +524,14 @@ static void x86_cpu_device_reset(Device *dev)
 static uint64_t x86_cpu_get_pc(Cpu *c)
 {
     const X86State *s = &x86_cpu_cast(c)->state;
+    cpu_synchronize_state(c);
     return s->mode & X86_MODE_CS64 ? s->rip : (uint32_t)(s->seg[X86_CS].base + s->rip);
 }
 
 static void x86_cpu_set_pc(Cpu *c, uint64_t pc)
 {
     X86State *s = &x86_cpu_cast(c)->state;
+    cpu_synchronize_state(c);
     s->rip = s->mode & X86_MODE_CS64 ? pc : (uint32_t)(pc - s->seg[X86_CS].base);
 }
 
@@ -538,6 +543,7 @@ static bool x86_cpu_has_work(Cpu *c)
 static bool x86_cpu_debug_translate(Cpu *c, uint64_t addr, hwaddr *phys)
 {
     X86Translation t;
+    cpu_synchronize_state(c);
     if (!x86_translate_debug(x86_cpu_cast(c), addr, &t)) {
         return false;
     }
@@ -548,6 +554,7 @@ static bool x86_cpu_debug_translate(Cpu *c, uint64_t addr, hwaddr *phys)
 static bool x86_cpu_dump(Cpu *c, CpuDump what, GString *out)
 {
     X86Cpu *cpu = x86_cpu_cast(c);
+    cpu_synchronize_state(c);
     switch (what) {
     case CPU_DUMP_REGISTERS:
         x86_dump_registers(cpu, out);

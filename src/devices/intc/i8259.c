@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "bus/isa.h"
+#include "devices/intc/i8259-internal.h"
 
 /* Command words, by address bit and marker bits (data sheet figures 7 and 8). */
 #define ICW1        0x10u
@@ -32,34 +33,6 @@
 #define ELCR_MASTER_MASK 0xf8u
 #define ELCR_SLAVE_MASK  0xdeu
 #define CASCADE_INPUT    2
-
-typedef enum PicInit { PIC_READY, PIC_WANTS_ICW2, PIC_WANTS_ICW3, PIC_WANTS_ICW4 } PicInit;
-
-typedef struct PicChip {
-    uint8_t lines; /* levels on the inputs */
-    uint8_t irr, imr, isr;
-    uint8_t lowest;      /* input of lowest priority; 7 after ICW1 */
-    uint8_t vector_base; /* ICW2 */
-    uint8_t cascade;     /* ICW3 */
-    uint8_t init;        /* PicInit */
-    uint8_t elcr;
-    bool want_icw4, single, all_level;
-    bool auto_eoi, rotate_on_auto_eoi, special_nested, special_mask;
-    bool read_isr, poll;
-
-    /* not state */
-    bool master;
-    uint8_t elcr_mask;
-    MemoryRegion io, elcr_io;
-    struct I8259 *pair;
-} PicChip;
-
-typedef struct I8259 {
-    Device parent;
-    PicChip chips[2]; /* master, slave */
-    Irq *out;
-    bool level; /* of out */
-} I8259;
 
 static I8259 *i8259_cast(void *obj)
 {
@@ -138,6 +111,10 @@ static void i8259_set_line(void *opaque, int n, int level)
 {
     I8259 *pic = opaque;
 
+    if (i8259_class_of(pic)->set_line) {
+        i8259_class_of(pic)->set_line(pic, n, level);
+        return;
+    }
     if (n == CASCADE_INPUT) {
         return;
     }
@@ -351,10 +328,19 @@ static const MemoryRegionOps elcr_ops = {
     .impl = { .min = 1, .max = 1 },
 };
 
+static void i8259_refresh(I8259 *pic)
+{
+    const I8259Class *klass = i8259_class_of(pic);
+    if (klass->fetch) {
+        klass->fetch(pic);
+    }
+}
+
 void i8259_print(Device *dev, GString *out)
 {
     I8259 *pic = i8259_cast(dev);
 
+    i8259_refresh(pic);
     for (int i = 0; i < 2; i++) {
         const PicChip *c = &pic->chips[i];
         g_string_append_printf(out,
@@ -376,7 +362,11 @@ static void i8259_reset(Device *dev)
         c->vector_base = 0;
         c->init = PIC_READY;
     }
-    update(pic);
+    if (i8259_class_of(pic)->store) {
+        i8259_class_of(pic)->store(pic);
+    } else {
+        update(pic);
+    }
 }
 
 static const VmState pic_chip_vmstate = {
@@ -407,6 +397,12 @@ static const VmState pic_chip_vmstate = {
         },
 };
 
+static bool i8259_pre_save(void *opaque, Error **errp)
+{
+    i8259_refresh(opaque);
+    return true;
+}
+
 static bool i8259_post_load(void *opaque, int version, Error **errp)
 {
     I8259 *pic = opaque;
@@ -418,6 +414,10 @@ static bool i8259_post_load(void *opaque, int version, Error **errp)
             return false;
         }
     }
+    if (i8259_class_of(pic)->store) {
+        i8259_class_of(pic)->store(pic);
+        return true;
+    }
     pic->level = pending_input(&pic->chips[0]) >= 0;
     return true;
 }
@@ -426,6 +426,7 @@ static const VmState i8259_vmstate = {
     .name = "i8259",
     .version = 1,
     .minimum_version = 1,
+    .pre_save = i8259_pre_save,
     .post_load = i8259_post_load,
     .fields =
         (const VmStateField[]){
@@ -498,6 +499,7 @@ static const TypeInfo i8259_info = {
     .parent = TYPE_ISA_DEVICE,
     .help = "8259A interrupt controllers, master and slave",
     .instance_size = sizeof(I8259),
+    .class_size = sizeof(I8259Class),
     .instance_init = i8259_init,
     .instance_finalize = i8259_finalize,
     .class_init = i8259_class_init,

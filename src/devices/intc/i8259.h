@@ -5,6 +5,8 @@
 #include "bus/device.h"
 
 #define TYPE_I8259 "isa-i8259"
+/* The same in the kernel, with the accelerator kvm. */
+#define TYPE_KVM_I8259 "kvm-i8259"
 
 /* Inputs: 16 unnamed lines (2 is the cascade and ignored). Output 0: INT, to the CPUs. */
 

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "cpu/x86/apic.h"
+#include "devices/intc/ioapic-internal.h"
 #include "event/lock.h"
 
 /* Memory window. */
@@ -40,21 +41,6 @@
 #define REDIR_READONLY   (REDIR_STATUS | REDIR_REMOTE_IRR)
 #define REDIR_WRITABLE   (UINT64_C(0xff0000000001ffff) & ~REDIR_READONLY)
 
-typedef struct IoApic {
-    Device parent;
-    uint8_t id;
-    uint8_t select;
-    uint32_t lines; /* levels on the inputs */
-    uint32_t irr;   /* requests not yet sent */
-    uint64_t redir[IOAPIC_PINS];
-
-    MemoryRegion mmio;
-    X86ApicBus *bus;
-    /* Vectors with a level-triggered message in service; atomic, read without the machine lock so
-     * that the EOIs of everybody else's vectors cost nothing. */
-    uint64_t in_service[4];
-} IoApic;
-
 static IoApic *ioapic_cast(void *obj)
 {
     return (IoApic *)object_cast((Object *)obj, TYPE_IOAPIC);
@@ -65,16 +51,30 @@ static void mark_in_service(IoApic *s, uint8_t vector)
     __atomic_or_fetch(&s->in_service[vector >> 6], BIT64(vector & 63), __ATOMIC_SEQ_CST);
 }
 
-static void send(IoApic *s, int pin)
+static X86ApicMessage message_of(uint64_t e)
 {
-    uint64_t e = s->redir[pin];
-    X86ApicMessage message = {
+    return (X86ApicMessage){
         .destination = e >> REDIR_DEST_SHIFT,
         .vector = e & REDIR_VECTOR,
         .mode = e >> REDIR_MODE_SHIFT & 7,
         .logical = e & REDIR_LOGICAL,
         .level = e & REDIR_LEVEL,
     };
+}
+
+/* Local APICs elsewhere (KVM) must know whose EOIs to tell us. */
+static void tell_route(IoApic *s, int pin)
+{
+    X86ApicMessage message = message_of(s->redir[pin]);
+    if (s->bus) {
+        x86_apic_bus_route_changed(s->bus, (unsigned)pin, s->redir[pin] & REDIR_MASKED, &message);
+    }
+}
+
+static void send(IoApic *s, int pin)
+{
+    uint64_t e = s->redir[pin];
+    X86ApicMessage message = message_of(e);
 
     if (e & REDIR_LEVEL) {
         s->redir[pin] |= REDIR_REMOTE_IRR;
@@ -106,6 +106,11 @@ static void service(IoApic *s, int pin)
 static void ioapic_set_line(void *opaque, int pin, int level)
 {
     IoApic *s = opaque;
+
+    if (ioapic_class_of(s)->set_line) {
+        ioapic_class_of(s)->set_line(s, pin, level);
+        return;
+    }
     uint32_t bit = 1u << pin;
     bool was = s->lines & bit;
 
@@ -172,6 +177,7 @@ static void write_redirection(IoApic *s, int pin, bool high, uint32_t value)
         s->irr = bits_deposit(s->irr, pin, 1, s->lines >> pin & 1);
     }
     s->redir[pin] = e;
+    tell_route(s, pin);
     if (e & REDIR_REMOTE_IRR) {
         mark_in_service(s, e & REDIR_VECTOR);
     }
@@ -233,9 +239,18 @@ static const MemoryRegionOps ioapic_ops = {
     .impl = { .min = 1, .max = 4 },
 };
 
+static void refresh(IoApic *s)
+{
+    if (ioapic_class_of(s)->fetch) {
+        ioapic_class_of(s)->fetch(s);
+    }
+}
+
 void ioapic_print(Device *dev, GString *out)
 {
     IoApic *s = ioapic_cast(dev);
+
+    refresh(s);
 
     g_string_append_printf(out, "ioapic0: ver=0x%x id=0x%02x sel=0x%02x\n", VERSION, s->id,
                            s->select);
@@ -267,16 +282,30 @@ static void ioapic_reset(Device *dev)
     for (unsigned i = 0; i < ARRAY_LEN(s->in_service); i++) {
         __atomic_store_n(&s->in_service[i], 0, __ATOMIC_SEQ_CST);
     }
+    if (ioapic_class_of(s)->store) {
+        ioapic_class_of(s)->store(s);
+    }
+}
+
+static bool ioapic_pre_save(void *opaque, Error **errp)
+{
+    refresh(opaque);
+    return true;
 }
 
 static bool ioapic_post_load(void *opaque, int version, Error **errp)
 {
     IoApic *s = opaque;
 
+    if (ioapic_class_of(s)->store) {
+        ioapic_class_of(s)->store(s);
+        return true;
+    }
     for (int pin = 0; pin < IOAPIC_PINS; pin++) {
         if (s->redir[pin] & REDIR_REMOTE_IRR) {
             mark_in_service(s, s->redir[pin] & REDIR_VECTOR);
         }
+        tell_route(s, pin);
     }
     return true;
 }
@@ -285,6 +314,7 @@ static const VmState ioapic_vmstate = {
     .name = "ioapic",
     .version = 1,
     .minimum_version = 1,
+    .pre_save = ioapic_pre_save,
     .post_load = ioapic_post_load,
     .fields =
         (const VmStateField[]){
@@ -346,6 +376,7 @@ static const TypeInfo ioapic_info = {
     .parent = TYPE_DEVICE,
     .help = "I/O APIC with 24 inputs",
     .instance_size = sizeof(IoApic),
+    .class_size = sizeof(IoApicClass),
     .instance_init = ioapic_init,
     .instance_finalize = ioapic_finalize,
     .class_init = ioapic_class_init,

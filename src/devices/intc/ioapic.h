@@ -6,6 +6,8 @@
 #include "memory/memory.h"
 
 #define TYPE_IOAPIC "ioapic"
+/* The same in the kernel, with the accelerator kvm. */
+#define TYPE_KVM_IOAPIC "kvm-ioapic"
 
 #define IOAPIC_PINS         24
 #define IOAPIC_DEFAULT_BASE 0xfec00000u

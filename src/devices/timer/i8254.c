@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "bus/isa.h"
-#include "event/clock.h"
+#include "devices/timer/i8254-internal.h"
 
 #define PIT_PORT     0x40
 #define SPEAKER_PORT 0x61
@@ -31,36 +31,6 @@
 #define SPK_REFRESH 0x10u /* toggles with each refresh request */
 #define SPK_OUT2    0x20u /* counter 2's output */
 #define REFRESH_NS  15085 /* a refresh request about each 15 us */
-
-enum { ACCESS_LATCH, ACCESS_LOW, ACCESS_HIGH, ACCESS_WORD };
-
-typedef struct PitCounter {
-    uint32_t reload; /* 1..0x10000 */
-    uint8_t mode;    /* 0..5 */
-    uint8_t access;  /* ACCESS_* */
-    bool bcd, gate;
-    bool loaded;     /* a count was written since the control word */
-    bool write_high; /* ACCESS_WORD: the low byte has come */
-    bool read_high;
-    bool status_latched;
-    uint8_t write_low;
-    uint8_t status;
-    uint8_t count_latched; /* bytes still to be read from latch */
-    uint16_t latch;
-    int64_t start; /* ns of CLK_VIRTUAL when counting began; -1: it hasn't */
-} PitCounter;
-
-typedef struct I8254 {
-    Device parent;
-    PitCounter counters[3];
-    bool irq_cut; /* HPET has taken counter 0's interrupt */
-    bool speaker_data;
-    int64_t next_edge; /* ns; -1 none */
-    Timer *timer;
-
-    Irq *out;
-    MemoryRegion io, speaker_io;
-} I8254;
 
 static I8254 *i8254_cast(void *obj)
 {
@@ -393,6 +363,10 @@ static void pit_set_cut(void *opaque, int n, int level)
     I8254 *s = opaque;
 
     s->irq_cut = level;
+    if (i8254_class_of(s)->store) {
+        i8254_class_of(s)->store(s, true);
+        return;
+    }
     if (level) {
         irq_lower(s->out);
     }
@@ -418,7 +392,11 @@ static void pit_reset(Device *dev)
     }
     s->irq_cut = false;
     s->speaker_data = false;
-    update_irq(s, now);
+    if (i8254_class_of(s)->store) {
+        i8254_class_of(s)->store(s, false);
+    } else {
+        update_irq(s, now);
+    }
 }
 
 static const VmState counter_vmstate = {
@@ -457,6 +435,18 @@ static bool pit_post_load(void *opaque, int version, Error **errp)
             return false;
         }
     }
+    if (i8254_class_of(s)->store) {
+        i8254_class_of(s)->store(s, false);
+    }
+    return true;
+}
+
+static bool pit_pre_save(void *opaque, Error **errp)
+{
+    I8254 *s = opaque;
+    if (i8254_class_of(s)->fetch) {
+        i8254_class_of(s)->fetch(s);
+    }
     return true;
 }
 
@@ -464,6 +454,7 @@ static const VmState i8254_vmstate = {
     .name = "i8254",
     .version = 1,
     .minimum_version = 1,
+    .pre_save = pit_pre_save,
     .post_load = pit_post_load,
     .fields =
         (const VmStateField[]){
@@ -530,6 +521,7 @@ static const TypeInfo i8254_info = {
     .parent = TYPE_ISA_DEVICE,
     .help = "8254 interval timer and speaker port",
     .instance_size = sizeof(I8254),
+    .class_size = sizeof(I8254Class),
     .instance_init = pit_init,
     .instance_finalize = pit_finalize,
     .class_init = pit_class_init,

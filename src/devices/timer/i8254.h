@@ -5,6 +5,8 @@
 #include "bus/device.h"
 
 #define TYPE_I8254 "isa-pit"
+/* The same in the kernel, with the accelerator kvm. */
+#define TYPE_KVM_PIT "kvm-pit"
 
 #define PIT_HZ INT64_C(1193182)
 
