@@ -10,6 +10,7 @@
 #include "memory/memory.h"
 #include "object/object.h"
 #include "object/property.h"
+#include "schema/stats.h"
 
 #define TYPE_ACCEL "accel"
 
@@ -51,6 +52,11 @@ typedef struct AccelIrqOps {
     void (*notifier_del)(Accel *accel, int gsi, EventNotifier *n);
 } AccelIrqOps;
 
+/* A statistic as query-stats-schemas describes it, and its values (one, or a histogram's). Borrowed
+ * for the call. */
+typedef void AccelStatFn(const StatsSchemaValue *what, const uint64_t *values, size_t count,
+                         void *opaque);
+
 typedef struct AccelClass {
     ObjectClass parent;
     const char *name; /* "jit": what -accel takes */
@@ -66,7 +72,8 @@ typedef struct AccelClass {
     void (*kick_vcpu)(Accel *accel, Cpu *cpu);
     /*
      * Make the architectural state in Cpu current, and Cpu its owner: until the vCPU runs again,
-     * what is written there counts. Through cpu_synchronize_state(). NULL where Cpu is the only copy.
+     * what is written there counts. Through cpu_synchronize_state(). NULL where Cpu is the only
+     * copy.
      */
     void (*synchronize_state)(Accel *accel, Cpu *cpu);
     /* As above without looking at the accelerator's: all of it is about to be written. */
@@ -82,6 +89,10 @@ typedef struct AccelClass {
     AccelIrqchip (*irqchip)(Accel *accel);
     /* NULL, or refused at run time: interrupts from notifiers are made by watching them. */
     const AccelIrqOps *irq;
+    /* Each statistic of a vCPU, or with NULL of the machine. Machine lock held. NULL: counts none.
+     */
+    bool (*stats)(Accel *accel, Cpu *cpu, AccelStatFn *fn, void *opaque, Error **errp);
+    StatsProvider stats_provider;
     bool runs_guest_code;     /* false: qtest */
     bool wants_virtual_clock; /* takes over CLK_VIRTUAL itself */
 } AccelClass;

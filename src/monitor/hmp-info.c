@@ -5,6 +5,7 @@
 #include "bus/device.h"
 #include "bus/pci/pci.h"
 #include "chardev/chardev.h"
+#include "cpu/cpu.h"
 #include "memory/memory.h"
 #include "monitor/hmp-cpu.h"
 #include "monitor/hmp-vhost-user.h"
@@ -68,6 +69,116 @@ static void print_kvm(HmpCall *call, json_t *ret)
                            enabled   ? "enabled"
                            : present ? "disabled"
                                      : "not compiled");
+}
+
+/* What each statistic is, by name: "cumulative, seconds * 10^-9". */
+static char *stat_kind(json_t *schemas, const char *target, const char *name)
+{
+    size_t i, n;
+    json_t *schema, *value;
+    json_array_foreach(schemas, i, schema)
+    {
+        json_array_foreach(json_object_get(schema, "stats"), n, value)
+        {
+            if (strcmp(text_of(schema, "target"), target) || strcmp(text_of(value, "name"), name)) {
+                continue;
+            }
+            GString *s = g_string_new(text_of(value, "type"));
+            json_int_t exponent = json_integer_value(json_object_get(value, "exponent"));
+            if (json_object_get(value, "unit")) {
+                g_string_append_printf(s, ", %s", text_of(value, "unit"));
+            }
+            if (exponent) {
+                g_string_append_printf(s, "%s%" JSON_INTEGER_FORMAT "^%" JSON_INTEGER_FORMAT,
+                                       json_object_get(value, "unit") ? " * " : ", ",
+                                       json_integer_value(json_object_get(value, "base")),
+                                       exponent);
+            }
+            return g_string_free(s, FALSE);
+        }
+    }
+    return g_strdup("");
+}
+
+static void print_stats(HmpCall *call, json_t *results, json_t *schemas, const char *target)
+{
+    size_t i, n, b;
+    json_t *result, *stat, *bucket;
+    json_array_foreach(results, i, result)
+    {
+        g_string_append_printf(call->out, "provider: %s\n", text_of(result, "provider"));
+        json_array_foreach(json_object_get(result, "stats"), n, stat)
+        {
+            json_t *value = json_object_get(stat, "value");
+            g_autofree char *kind = stat_kind(schemas, target, text_of(stat, "name"));
+            g_string_append_printf(call->out, "    %s (%s): ", text_of(stat, "name"), kind);
+            if (json_is_array(value)) {
+                json_array_foreach(value, b, bucket)
+                {
+                    g_string_append_printf(call->out, "%s[%zu]=%" JSON_INTEGER_FORMAT, b ? " " : "",
+                                           b, json_integer_value(bucket));
+                }
+                g_string_append_c(call->out, '\n');
+            } else if (json_is_boolean(value)) {
+                g_string_append(call->out, json_is_true(value) ? "yes\n" : "no\n");
+            } else {
+                g_string_append_printf(call->out, "%" JSON_INTEGER_FORMAT "\n",
+                                       json_integer_value(value));
+            }
+        }
+    }
+}
+
+/* "a,b": the names as a request for a provider. */
+static json_t *stats_request(const char *provider, const char *names)
+{
+    json_t *request = json_pack("{s:s}", "provider", provider);
+    if (names && strcmp(names, "*")) {
+        g_auto(GStrv) words = g_strsplit(names, ",", -1);
+        json_t *list = json_array();
+        for (char **word = words; *word; word++) {
+            json_array_append_new(list, json_string(*word));
+        }
+        json_object_set_new(request, "names", list);
+    }
+    return request;
+}
+
+static bool run_stats(HmpCall *call, Error **errp)
+{
+    const char *target = hmp_str(call, "target"), *names = hmp_str(call, "names");
+    const char *provider = hmp_str(call, "provider");
+    json_t *args = json_pack("{s:s}", "target", target);
+    Cpu *cpu = strcmp(target, "vcpu") ? NULL : cpu_by_index(call->cpu_index);
+
+    if (cpu) {
+        g_autofree char *path = object_canonical_path(&cpu->parent.parent);
+        json_object_set_new(args, "vcpus", json_pack("[s]", path));
+    }
+    if (names || provider) {
+        json_t *requests = json_array();
+        static const char *const providers[] = { "kvm", "jit" };
+        for (size_t i = 0; i < ARRAY_LEN(providers); i++) {
+            if (!provider || !strcmp(provider, providers[i])) {
+                json_array_append_new(requests, stats_request(providers[i], names));
+            }
+        }
+        if (!json_array_size(requests)) {
+            json_array_append_new(requests,
+                                  stats_request(provider, names)); /* QMP says what is wrong */
+        }
+        json_object_set_new(args, "providers", requests);
+    }
+    json_t *results = hmp_qmp(call, "query-stats", args, errp);
+    json_t *schemas = results ? hmp_qmp(call, "query-stats-schemas", NULL, errp) : NULL;
+    if (schemas) {
+        print_stats(call, results, schemas, target);
+    }
+    bool ok = schemas != NULL;
+    json_decref(args);
+    json_decref(results);
+    json_decref(schemas);
+    return ok;
 }
 
 static void print_cpus(HmpCall *call, json_t *ret)
@@ -326,6 +437,8 @@ const HmpCommand hmp_info_commands[] = {
       .qmp = "query-migrate-parameters" },
     { "numa", NULL, NULL, "NUMA nodes", .qmp = "x-query-numa" },
     { "irq", NULL, NULL, "interrupt counts", .qmp = "x-query-irq" },
+    { "stats", "target:s,names?:s,provider?:s", "vm|vcpu [names] [provider]",
+      "statistics of the machine or of the current CPU", .qmp = "query-stats", .run = run_stats },
     { "jit", NULL, NULL, "the translator", .qmp = "x-query-jit", .print = print_text },
     { "vnc", NULL, NULL, "VNC server", .qmp = "query-vnc" },
     { "spice", NULL, NULL, "SPICE server", .qmp = "query-spice" },

@@ -219,6 +219,26 @@ bool jit_counters_visit(int cpu_index, JitCounterFn *fn, void *opaque)
     return true;
 }
 
+typedef struct StatVisit {
+    AccelStatFn *fn;
+    void *opaque;
+} StatVisit;
+
+static void visit_stat(const char *name, const char *help, uint64_t value, void *opaque)
+{
+    const StatVisit *v = opaque;
+    StatsSchemaValue what = { .name = (char *)(uintptr_t)name, .type = STATS_TYPE_CUMULATIVE };
+    v->fn(&what, &value, 1, v->opaque);
+}
+
+/* The machine's are the sums over its CPUs. */
+static bool jit_accel_stats(Accel *accel, Cpu *cpu, AccelStatFn *fn, void *opaque, Error **errp)
+{
+    StatVisit v = { fn, opaque };
+    jit_counters_visit(cpu ? cpu->index : -1, visit_stat, &v);
+    return true;
+}
+
 static void print_line(GString *out, const char *help, uint64_t value)
 {
     g_string_append_printf(out, "%-50s %14" PRIu64 "\n", help, value);
@@ -306,6 +326,8 @@ static void jit_accel_class_init(ObjectClass *klass, const void *data)
     ac->kick_vcpu = jit_accel_kick_vcpu;
     ac->state_changed = jit_accel_state_changed;
     ac->update_debug = jit_accel_update_debug;
+    ac->stats = jit_accel_stats;
+    ac->stats_provider = STATS_PROVIDER_JIT;
     ac->runs_guest_code = true;
 }
 

@@ -408,6 +408,8 @@ static void kvm_accel_class_init(ObjectClass *klass, const void *data)
     ac->discard_state = kvm_discard_state;
     ac->update_debug = kvm_update_debug;
     ac->irqchip = kvm_accel_irqchip;
+    ac->stats = kvm_stats;
+    ac->stats_provider = STATS_PROVIDER_KVM;
     ac->runs_guest_code = true;
     kvm_irq_class_init(ac);
 }

@@ -128,7 +128,6 @@ struct KvmCpu {
     struct kvm_coalesced_mmio_ring *coalesced;
     struct kvm_dirty_gfn *ring; /* NULL: no dirty ring */
     uint32_t ring_next;         /* log_lock */
-    int stats_fd;               /* -1: not opened */
 
     /*
      * Who has the registers: true: X86Cpu.state and X86Apic are the truth, and the kernel gets them
@@ -225,6 +224,9 @@ MUST_CHECK bool kvm_dirty_ring_map(KvmCpu *k, Error **errp);
 MUST_CHECK bool kvm_irq_init(Kvm *kvm, Error **errp);
 void kvm_irq_finish(Kvm *kvm);
 void kvm_irq_class_init(AccelClass *ac);
+
+/* kvm-stats.c: AccelClass.stats */
+bool kvm_stats(Accel *accel, Cpu *cpu, AccelStatFn *fn, void *opaque, Error **errp);
 
 /* kvm-debug.c */
 void kvm_update_debug(Accel *accel, Cpu *cpu);

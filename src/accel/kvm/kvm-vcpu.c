@@ -518,9 +518,6 @@ static void vcpu_free(KvmCpu *k)
     if (k->run) {
         munmap(k->run, (size_t)k->kvm->run_bytes);
     }
-    if (k->stats_fd >= 0) {
-        close(k->stats_fd);
-    }
     if (k->fd >= 0) {
         close(k->fd);
     }
@@ -608,7 +605,7 @@ bool kvm_vcpu_create(Kvm *kvm, Cpu *cpu, Error **errp)
 
     k->kvm = kvm;
     k->cpu = x86;
-    k->fd = k->stats_fd = -1;
+    k->fd = -1;
     k->ours = true;
     if (!make_vcpu(k, errp) || !set_tsc_rate(k, errp)) {
         vcpu_free(k);

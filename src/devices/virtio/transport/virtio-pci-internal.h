@@ -98,4 +98,7 @@ void virtio_pci_legacy_init(VirtioPciProxy *proxy);
 /* Take a vector, give up the old one; returns what the driver reads back. */
 uint16_t virtio_pci_set_vector(VirtioPciProxy *proxy, uint16_t old, uint16_t vector);
 
+/* notifiers.c: VirtioBusClass.set_guest_notifiers */
+MUST_CHECK bool virtio_pci_set_guest_notifiers(Device *proxy, unsigned n, bool on, Error **errp);
+
 #endif

@@ -56,48 +56,6 @@ static void virtio_pci_notify(Device *proxy, uint16_t vector)
     }
 }
 
-static void queue_notifier_rang(EventNotifier *n)
-{
-    Virtqueue *vq = virtqueue_of_guest_notifier(n);
-    if (event_notifier_test_and_clear(n)) {
-        virtio_queue_interrupt(virtqueue_device(vq), virtqueue_index(vq));
-    }
-}
-
-static void config_notifier_rang(EventNotifier *n)
-{
-    VirtioDevice *vdev = CONTAINER_OF(n, VirtioDevice, config_notifier);
-    if (event_notifier_test_and_clear(n)) {
-        virtio_config_interrupt(vdev);
-    }
-}
-
-/*
- * Interrupts from notifiers: whoever has the descriptor (an I/O thread, a vhost back end) rings it,
- * the main loop delivers. It goes through the same masks and pending bits as every other way, with
- * any accelerator.
- */
-static bool virtio_pci_set_guest_notifiers(Device *proxy, unsigned n, bool assign, Error **errp)
-{
-    VirtioPciProxy *p = proxy_of(proxy);
-    VirtioDevice *vdev = p->vdev;
-    if (!assign) {
-        virtio_guest_notifiers_finish(vdev, p->guest_notifiers);
-        p->guest_notifiers = 0;
-        return true;
-    }
-    if (!virtio_guest_notifiers_init(vdev, n, errp)) {
-        return false;
-    }
-    p->guest_notifiers = n;
-    for (unsigned i = 0; i < n; i++) {
-        event_notifier_watch(virtio_queue_guest_notifier(vdev, i), event_loop_main(),
-                             queue_notifier_rang);
-    }
-    event_notifier_watch(&vdev->config_notifier, event_loop_main(), config_notifier_rang);
-    return true;
-}
-
 /* --- doorbells --- */
 
 static bool virtio_pci_ioeventfd_enabled(Device *proxy)

@@ -54,7 +54,10 @@ typedef struct VirtioPciProxy {
     uint32_t driver_features[2];
     VirtioPciQueue queues[VIRTIO_QUEUE_MAX];
 
-    unsigned guest_notifiers; /* queues whose notifiers are watched */
+    unsigned guest_notifiers; /* queues whose notifiers become interrupts */
+    /* Interrupts that the accelerator makes of notifiers; notifiers.c. NULL: all are watched. */
+    int *notifier_gsi; /* one each, and the configuration's; -1: watched */
+    int *vector_gsi;   /* route of an unmasked vector; -1: none */
 } VirtioPciProxy;
 
 typedef struct VirtioPciClass {
