@@ -8,6 +8,7 @@
 #include "event/socket-internal.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <string.h>
 
 #include "base/fd.h"
@@ -87,6 +88,13 @@ static void set_failure(SocketConnect *attempt, int errnum)
     g_autofree char *name = socket_addr_describe(&attempt->addr);
     error_free(attempt->last);
     attempt->last = NULL;
+    struct stat st;
+    if (errnum == ECONNREFUSED && attempt->addr.kind == SOCKET_UNIX && attempt->addr.path &&
+        stat(attempt->addr.path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+        error_set(&attempt->last, "Failed to connect to '%s': it is not a socket",
+                  attempt->addr.path);
+        return;
+    }
     error_set_errno(&attempt->last, errnum, "Failed to connect to '%s'",
                     attempt->addr.kind == SOCKET_UNIX ? attempt->addr.path : name);
 }

@@ -45,6 +45,7 @@
 #include "vhost/user/await.h"
 
 /* Say again what is awaited, this often. */
+#define FIRST_REMINDER    (500 * NS_PER_MS) /* what is there at once isn't awaited */
 #define REMINDER_INTERVAL (5 * NS_PER_SECOND)
 
 static PhaseResult phase_result(bool ok)
@@ -426,7 +427,7 @@ static void start_reminding(StartUp *s, char *(*awaited)(void))
         startup_graph_enter(STARTUP_WAIT, "chardevs");
         s->wait_began = clock_now(CLK_REALTIME);
         s->reminder = timer_new(event_loop_main(), CLK_REALTIME, remind, s);
-        remind(s);
+        timer_set(s->reminder, s->wait_began + FIRST_REMINDER);
     }
 }
 

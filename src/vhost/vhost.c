@@ -33,6 +33,8 @@ struct VhostDevice {
     bool *is_masked;
 
     bool connected, wanted;
+    bool known; /* a back end was there */
+    uint64_t known_features;
     VhostState state;
     bool taken; /* the queues are ours: from the first start until the driver goes */
     bool memory_changed, log_changed;
@@ -570,10 +572,19 @@ static void vhost_update(VhostDevice *d)
 
 /* --- News from the back end --- */
 
+static void vhost_learn(VhostDevice *d)
+{
+    d->connected = d->backend->ops->is_ready(d->backend);
+    if (d->connected) {
+        d->known = true;
+        d->known_features = d->backend->ops->features(d->backend);
+    }
+}
+
 static void vhost_ready(void *opaque)
 {
     VhostDevice *d = opaque;
-    d->connected = true;
+    vhost_learn(d);
     d->refused = false;
     if (d->ops->connected) {
         d->ops->connected(d->opaque, true);
@@ -659,7 +670,7 @@ VhostDevice *vhost_device_new(VhostBackend *backend, const char *label, const Vh
     d->opaque = opaque;
     backend->events = &vhost_events;
     backend->events_opaque = d;
-    d->connected = backend->ops->is_ready(backend);
+    vhost_learn(d);
     if (!vhost_idle.devices) {
         vhost_idle.devices = g_ptr_array_new();
     }
@@ -852,7 +863,13 @@ VhostBackend *vhost_device_backend(VhostDevice *d)
     return d->backend;
 }
 
-uint64_t vhost_device_filter_features(VhostDevice *d, uint64_t wanted, uint64_t mask)
+bool vhost_device_is_known(const VhostDevice *d)
 {
-    return d->connected ? wanted & (d->backend->ops->features(d->backend) | ~mask) : wanted;
+    return d->known;
+}
+
+uint64_t vhost_device_filter_features(VhostDevice *d, uint64_t wanted, uint64_t mask,
+                                      uint64_t assumed)
+{
+    return wanted & ((d->known ? d->known_features : assumed) | ~mask);
 }

@@ -68,9 +68,12 @@ const char *vhost_state_name(VhostState state);
 bool vhost_device_is_idle(const VhostDevice *d);
 VhostBackend *vhost_device_backend(VhostDevice *d);
 
-/* Features to offer the driver: `wanted` less those of `mask` that the back end lacks. Before a
- * back end was ever there, all wanted ones. */
-uint64_t vhost_device_filter_features(VhostDevice *d, uint64_t wanted, uint64_t mask);
+/* Features to offer the driver: `wanted` less those of `mask` that the back end lacks, or the last
+ * one lacked; before there ever was one, less those of `mask` that aren't in `assumed`. */
+uint64_t vhost_device_filter_features(VhostDevice *d, uint64_t wanted, uint64_t mask,
+                                      uint64_t assumed);
+/* Has a back end ever said what it can do? */
+bool vhost_device_is_known(const VhostDevice *d);
 
 /* Work that must be over before guest memory may be used for something else: the end of all stops.
  * fn is called once, when no VhostDevice of this process is stopping any more; at once if none is.

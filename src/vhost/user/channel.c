@@ -21,7 +21,7 @@ typedef struct PendingRequest {
 
 struct VhostUserChannel {
     CharFrontend fe;
-    char *label;
+    char *name, *label; /* the label follows the chardev's address */
     const VhostUserChannelOps *ops;
     void *opaque;
     int64_t timeout; /* ns */
@@ -355,11 +355,23 @@ void vhost_user_channel_fail(VhostUserChannel *ch, Error *err)
     chardev_disconnect(ch->fe.chardev);
 }
 
+static void channel_update_label(VhostUserChannel *ch)
+{
+    static const char absent[] = "disconnected:";
+    g_autofree char *filename = chardev_filename(ch->fe.chardev);
+    const char *address = filename;
+    if (g_str_has_prefix(address, absent)) {
+        address += strlen(absent);
+    }
+    g_free(ch->label);
+    ch->label = g_strdup_printf("%s (%s)", ch->name, address);
+}
+
+static void channel_closed(VhostUserChannel *ch);
+
 static void channel_opened(VhostUserChannel *ch)
 {
-    if (ch->open) {
-        return;
-    }
+    channel_closed(ch); /* chardev-change puts one connection in place of another */
     ch->open = true;
     ch->reply_ack = false;
     channel_reset_input(ch);
@@ -397,10 +409,25 @@ static void channel_event(void *opaque, CharEvent event)
     }
 }
 
+/* chardev-change: the conversation begins anew with whoever is there now. */
+static bool channel_backend_changed(void *opaque, Error **errp)
+{
+    VhostUserChannel *ch = opaque;
+    if (!chardev_supports_fds(ch->fe.chardev)) {
+        error_set(errp,
+                  "%s: chardev '%s' can't pass file descriptors; vhost-user needs a unix socket",
+                  ch->name, chardev_id(ch->fe.chardev));
+        return false;
+    }
+    channel_update_label(ch);
+    return true;
+}
+
 static const CharHandlers channel_handlers = {
     .can_receive = channel_can_receive,
     .receive = channel_receive,
     .event = channel_event,
+    .backend_changed = channel_backend_changed,
 };
 
 VhostUserChannel *vhost_user_channel_new(const VhostUserChannelSpec *spec, Error **errp)
@@ -408,7 +435,7 @@ VhostUserChannel *vhost_user_channel_new(const VhostUserChannelSpec *spec, Error
     if (!chardev_supports_fds(spec->chardev)) {
         error_set(errp,
                   "%s: chardev '%s' can't pass file descriptors; vhost-user needs a unix socket",
-                  spec->label, chardev_id(spec->chardev));
+                  spec->name, chardev_id(spec->chardev));
         return NULL;
     }
     VhostUserChannel *ch = g_new0(VhostUserChannel, 1);
@@ -416,21 +443,22 @@ VhostUserChannel *vhost_user_channel_new(const VhostUserChannelSpec *spec, Error
     if (spec->log) {
         ch->log = fopen(spec->log, "we");
         if (!ch->log) {
-            error_set_errno(errp, errno, "%s: cannot open '%s'", spec->label, spec->log);
+            error_set_errno(errp, errno, "%s: cannot open '%s'", spec->name, spec->log);
             g_free(ch);
             return NULL;
         }
         setvbuf(ch->log, NULL, _IOLBF, 0);
     }
     if (!char_frontend_init(&ch->fe, spec->chardev, errp)) {
-        error_prepend(errp, "%s: ", spec->label);
+        error_prepend(errp, "%s: ", spec->name);
         if (ch->log) {
             fclose(ch->log);
         }
         g_free(ch);
         return NULL;
     }
-    ch->label = g_strdup(spec->label);
+    ch->name = g_strdup(spec->name);
+    channel_update_label(ch);
     ch->ops = spec->ops;
     ch->opaque = spec->opaque;
     ch->timeout = (int64_t)spec->timeout_ms * NS_PER_MS;
@@ -461,6 +489,7 @@ void vhost_user_channel_free(VhostUserChannel *ch)
     if (ch->log) {
         fclose(ch->log);
     }
+    g_free(ch->name);
     g_free(ch->label);
     g_free(ch);
 }

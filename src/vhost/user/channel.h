@@ -27,7 +27,7 @@ typedef void VhostUserReplyFn(void *opaque, VhostUserMessage *reply, const Error
 
 typedef struct VhostUserChannelSpec {
     Chardev *chardev;
-    const char *label;   /* "netdev 'n0' (unix:/run/v0.sock)": begins every message; copied */
+    const char *name;    /* "netdev 'n0'": begins every message; copied */
     const char *log;     /* file for the decoded protocol; NULL: none */
     unsigned timeout_ms; /* for each reply */
     const VhostUserChannelOps *ops;
@@ -57,6 +57,7 @@ void vhost_user_channel_request(VhostUserChannel *ch, VhostUserMessage *msg, Vho
 void vhost_user_channel_fail(VhostUserChannel *ch, Error *err);
 
 bool vhost_user_channel_is_open(const VhostUserChannel *ch);
+/* "netdev 'n0' (unix:/run/v0.sock)" */
 const char *vhost_user_channel_label(const VhostUserChannel *ch);
 Chardev *vhost_user_channel_chardev(const VhostUserChannel *ch);
 

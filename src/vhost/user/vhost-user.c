@@ -215,12 +215,24 @@ static void session_drop_connection(VhostUser *vu)
     vu->log_done = NULL;
 }
 
+/* A client without reconnect stays alone: say so, and what helps. */
+static void session_report_end(VhostUser *vu)
+{
+    const Chardev *chr = vhost_user_channel_chardev(vu->channel);
+    if (!chardev_is_server(chr) && !chardev_reconnects(chr)) {
+        report_warning("%s: chardev '%s' does not connect again by itself; give it "
+                       "reconnect-ms=100, or change it with chardev-change",
+                       vhost_user_channel_label(vu->channel), chardev_id(chr));
+    }
+}
+
 static void session_closed(void *opaque, const Error *why)
 {
     VhostUser *vu = opaque;
     bool was_ready = vu->phase >= VHOST_USER_READY;
     session_drop_connection(vu);
     session_report(vu, why);
+    session_report_end(vu);
     if (was_ready) {
         qmp_event_vhost_user_disconnected(vu->name, error_message(why));
     }
@@ -508,14 +520,12 @@ static const VhostBackendOps session_ops = {
 
 VhostUser *vhost_user_new(const VhostUserSpec *spec, Error **errp)
 {
-    g_autofree char *filename = chardev_filename(spec->chardev);
-    g_autofree char *label = g_strdup_printf("%s (%s)", spec->name, filename);
     VhostUser *vu = g_new0(VhostUser, 1);
     vu->unheard.fd = vu->backend_fd = -1;
     vu->inflight.fd = -1;
     const VhostUserChannelSpec channel = {
         .chardev = spec->chardev,
-        .label = label,
+        .name = spec->name,
         .log = spec->log,
         .timeout_ms = spec->timeout_ms ?: VHOST_USER_DEFAULT_TIMEOUT_MS,
         .ops = &session_channel_ops,

@@ -61,6 +61,7 @@ typedef struct VirtioNet {
     unsigned max_pairs; /* the back end's queues */
     unsigned curr_pairs;
     NetPair *pairs;
+    uint64_t vhost_wanted; /* features to offer as far as the back end has them */
     bool multiqueue; /* MQ or RSS negotiated: the control queue is behind all pairs */
 
     /* the driver's wishes */
@@ -132,7 +133,7 @@ unsigned net_rss_pair(const NetRss *rss, uint32_t hash, uint8_t report);
 /* --- net-vhost.c: each does nothing, or returns false, where no vhost back end is behind the NIC
  * --- */
 
-uint64_t net_vhost_features(VirtioNet *n, uint64_t features);
+uint64_t net_vhost_features(VirtioNet *n, uint64_t features, Error **errp);
 bool net_vhost_attach(VirtioNet *n, Error **errp); /* true where there is nothing to attach to */
 void net_vhost_detach(VirtioNet *n);
 bool net_vhost_set_status(VirtioNet *n);

@@ -2,6 +2,7 @@
 #include "devices/virtio/net/net-internal.h"
 #include "devices/virtio/virtio-vhost.h"
 #include "net/vhost-net.h"
+#include "vhost/features.h"
 
 /* 5.1.3 and 6: these say what the frames and rings look like, which is the back end's business. The
  * control queue and all that it carries, MAC, MTU, status and announcements are the front end's. */
@@ -22,16 +23,42 @@ static VhostNet *net_vhost(const VirtioNet *n)
     return n->nic ? vhost_net_of(n->nic->queues[0]->peer) : NULL;
 }
 
-uint64_t net_vhost_features(VirtioNet *n, uint64_t features)
+/* Every back end has these; the driver gets them where it comes before the first back end. */
+#define ASSUMED_FEATURES \
+    (BIT64(VIRTIO_F_VERSION_1) | BIT64(VIRTIO_F_ANY_LAYOUT) | BIT64(VIRTIO_NET_F_MRG_RXBUF))
+
+/* Nobody gets these without asking: a back end that lacks one isn't what the user wants. */
+#define ASKED_FEATURES                                                                            \
+    (BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_IN_ORDER) | BIT64(VIRTIO_F_NOTIFICATION_DATA) | \
+     BIT64(VIRTIO_NET_F_RSS) | BIT64(VIRTIO_NET_F_HASH_REPORT))
+
+static uint64_t net_vhost_offered(VirtioNet *n, VhostNet *v)
+{
+    return vhost_device_filter_features(vhost_net_device(v), n->vhost_wanted,
+                                        vhost_net_backend_features, ASSUMED_FEATURES);
+}
+
+uint64_t net_vhost_features(VirtioNet *n, uint64_t features, Error **errp)
 {
     VhostNet *v = net_vhost(n);
     if (!v) {
         return features;
     }
-    /* Notification coalescing would need a word with the back end for which there is no message. */
+    uint64_t asked = features & ASKED_FEATURES;
+    /* An eventfd carries no data. Notification coalescing would need a word with the back end for
+     * which there is no message. */
     features &= ~(BIT64(VIRTIO_NET_F_NOTF_COAL) | BIT64(VIRTIO_NET_F_VQ_NOTF_COAL) |
-                  BIT64(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS));
-    return vhost_device_filter_features(vhost_net_device(v), features, vhost_net_backend_features);
+                  BIT64(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT64(VIRTIO_F_RING_RESET) |
+                  BIT64(VIRTIO_F_NOTIFICATION_DATA));
+    n->vhost_wanted = features;
+    uint64_t offered = net_vhost_offered(n, v);
+    uint64_t missing = asked & ~offered;
+    if (missing && vhost_device_is_known(vhost_net_device(v))) {
+        g_autofree char *names = vhost_feature_names(VIRTIO_ID_NET, missing);
+        error_set(errp, "netdev '%s': the back end lacks what the device was told to have: %s",
+                  n->nic->queues[0]->peer->name, names);
+    }
+    return offered;
 }
 
 bool net_vhost_attach(VirtioNet *n, Error **errp)
@@ -79,6 +106,8 @@ void net_vhost_reset(VirtioNet *n)
     VhostNet *v = net_vhost(n);
     if (v) {
         vhost_device_reset(vhost_net_device(v));
+        /* By now there may be a back end that can do more, or less. */
+        n->parent.host_features = net_vhost_offered(n, v);
     }
 }
 

@@ -72,7 +72,7 @@ static uint64_t net_get_features(VirtioDevice *vdev, uint64_t wanted, Error **er
                BIT64(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT64(VIRTIO_NET_F_NOTF_COAL) |
                BIT64(VIRTIO_NET_F_VQ_NOTF_COAL));
     }
-    return net_vhost_features(n, f);
+    return net_vhost_features(n, f, errp);
 }
 
 /* 5.1.3.1: bits that need others. */

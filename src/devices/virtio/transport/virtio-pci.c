@@ -138,6 +138,11 @@ static bool virtio_pci_device_plugged(Device *proxy, VirtioDevice *vdev, Error *
                         "disable-legacy=on");
         return false;
     }
+    if (!p->legacy && !virtio_host_has_feature(vdev, VIRTIO_F_VERSION_1)) {
+        error_set(errp, "the back end lacks VERSION_1, and this device has no legacy interface; set "
+                        "disable-legacy=off");
+        return false;
+    }
     virtio_pci_set_ids(p);
     if (p->modern && !virtio_pci_modern_init(p, errp)) {
         return false;
