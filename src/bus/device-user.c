@@ -15,10 +15,11 @@ static bool device_machine_ready;
 #define PERIPHERAL_PATH      "/machine/peripheral"
 #define PERIPHERAL_ANON_PATH "/machine/peripheral-anon"
 
-/* Short names for the PCI form of a virtio device. */
+/* Other names of device types. */
 static const struct {
     const char *alias, *type;
 } device_aliases[] = {
+    { "ahci", "ich9-ahci" },
     { "virtio-9p", "virtio-9p-pci" },
     { "virtio-balloon", "virtio-balloon-pci" },
     { "virtio-blk", "virtio-blk-pci" },

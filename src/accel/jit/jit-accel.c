@@ -27,7 +27,19 @@ typedef struct JitAccel {
     Accel parent;
     Jit *jit;
     bool perf_map, count_checks;
+    int thread; /* JIT_THREAD_ */
 } JitAccel;
+
+/* How many threads run CPUs: there is no more to choose than other programs' word for it. */
+enum { JIT_THREAD_MULTI, JIT_THREAD_SINGLE };
+static const char *const thread_names[] = { "multi", "single" };
+static const EnumDesc thread_desc = { "JitThreads", thread_names, NULL, ARRAY_LEN(thread_names) };
+static const ValueType value_type_jit_threads = {
+    .kind = VALUE_ENUM,
+    .name = "JitThreads",
+    .size = sizeof(int),
+    .enumeration = &thread_desc,
+};
 
 static JitAccel *jit_accel(Accel *accel)
 {
@@ -83,6 +95,10 @@ static bool jit_accel_create_vcpu(Accel *accel, Cpu *cpu, Error **errp)
 {
     JitAccel *a = jit_accel(accel);
     X86Cpu *x86 = (X86Cpu *)object_cast(&cpu->parent.parent, TYPE_X86_CPU);
+    if (a->thread == JIT_THREAD_SINGLE && cpu->index > 0) {
+        error_set(errp, "thread=single: each of several CPUs has a thread; use thread=multi");
+        return false;
+    }
     JitCpu *j = jit_cpu_create(a->jit, x86, errp);
     if (!j) {
         return false;
@@ -312,6 +328,8 @@ static const Field jit_accel_properties[] = {
               .help = "write /tmp/perf-PID.map, so that perf names translated code"),
     PROP_BOOL("count-checks", JitAccel, count_checks, false,
               .help = "count TLB hits for 'info jit'; costs some speed"),
+    PROP_ENUM("thread", JitAccel, thread, value_type_jit_threads, JIT_THREAD_MULTI,
+              .help = "a thread for each CPU; single is for one CPU only"),
     {},
 };
 
