@@ -94,9 +94,10 @@ static void accel_print_name(ObjectClass *klass, void *opaque)
     const char *name = class_name(klass);
     size_t len = strlen(name) - strlen(ACCEL_SUFFIX);
     g_autofree char *shown = g_strndup(name, len);
-    g_string_append_printf(opaque, "%-10s %s\n", shown, type_find(name)->help ?: "");
+    g_string_append_printf(opaque, "%s\n", shown);
 }
 
+/* The header and a name a line: the shape that existing tools parse. */
 void accel_print_list(GString *out)
 {
     g_string_append(out, "Accelerators supported in this build:\n");

@@ -18,6 +18,13 @@ typedef struct CharStdio {
 
 /* There is one standard input in a process. */
 static bool stdio_in_use;
+/* Why this process has none; constant once options are read. */
+static const char *stdio_forbidden;
+
+void chardev_forbid_stdio(const char *why)
+{
+    stdio_forbidden = why;
+}
 
 static void apply_terminal(CharStdio *chr)
 {
@@ -39,6 +46,11 @@ static bool stdio_open(Chardev *base, const ChardevBackend *record, Error **errp
 {
     CharStdio *chr = (CharStdio *)base;
     const ChardevStdio *options = &record->u.stdio.data;
+    if (stdio_forbidden) {
+        error_set(errp, "chardev '%s': there is no standard input and output with %s",
+                  chardev_name(base), stdio_forbidden);
+        return false;
+    }
     if (stdio_in_use) {
         error_set(errp,
                   "chardev '%s': standard input and output are already in use by another "

@@ -1,6 +1,5 @@
 #include "chardev/chardev-record.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -32,20 +31,6 @@ const char *chardev_record_type(const ChardevBackend *record, Error **errp)
         error_set(errp, "character device kind '%s' is not available", search.backend);
     }
     return search.type;
-}
-
-static void print_kind(ObjectClass *klass, void *opaque)
-{
-    const char *backend = chardev_class_cast(klass)->backend;
-    if (backend) {
-        fprintf(opaque, "  %s\n", backend);
-    }
-}
-
-void chardev_print_help(FILE *out)
-{
-    fputs("Available chardev backend types:\n", out);
-    class_foreach(TYPE_CHARDEV, false, print_kind, out);
 }
 
 /* --- Addresses --- */

@@ -28,7 +28,4 @@ MUST_CHECK bool chardev_change_from_options(const ChardevOptions *options, Error
 MUST_CHECK bool chardev_new_from_text(const char *id, const char *text, bool *with_monitor,
                                       Chardev **result, Error **errp);
 
-/* -chardev help */
-void chardev_print_help(FILE *out);
-
 #endif

@@ -136,6 +136,9 @@ MUST_CHECK bool chardev_remove(const char *id, Error **errp);
 MUST_CHECK bool chardev_change(const char *id, const struct ChardevBackend *record, Error **errp);
 /* Close all and empty /chardevs. Front ends must be gone. */
 void chardev_finish_all(void);
+/* From now on standard input and output are not for chardevs: the option that takes them away
+ * (static), or NULL. */
+void chardev_forbid_stdio(const char *why);
 
 Chardev *chardev_find(const char *id); /* borrowed; NULL if there is none */
 /* As above with an error that names the id and suggests one. */

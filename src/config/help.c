@@ -76,13 +76,13 @@ static void print_fields(const Field *fields, FILE *out)
     }
 }
 
-/* The kinds a union's discriminator can name. */
+/* The kinds a union's discriminator can name: a heading and a name a line, which tools parse. */
 static void print_kinds(const OptionInfo *option, const EnumDesc *kinds, FILE *out)
 {
-    fprintf(out, "Available -%s types:\n", option->name);
+    fprintf(out, "Available %s types:\n", option->name);
     for (int i = 0; i < kinds->count; i++) {
         if (kinds->names[i]) {
-            print_aligned(kinds->names[i], kinds->help ? kinds->help[i] : NULL, out);
+            fprintf(out, "%s\n", kinds->names[i]);
         }
     }
 }
@@ -114,6 +114,12 @@ static void print_option_help(const ConfigHelp *help, FILE *out)
         if (type->record.variants[i]) {
             print_fields(type->record.variants[i]->record.fields, out);
         }
+        return;
+    }
+    const Field *implied =
+        type->record.implied ? field_find(type->record.fields, type->record.implied) : NULL;
+    if (implied && implied->type->kind == VALUE_ENUM && !json_object_size(help->given)) {
+        print_kinds(option, implied->type->enumeration, out);
         return;
     }
     fprintf(out, "-%s options:\n", option->name);

@@ -25,6 +25,7 @@ void socket_addr_release(SocketAddr *addr)
     g_free(addr->host);
     g_free(addr->port);
     g_free(addr->path);
+    g_free(addr->file);
     g_free(addr->fd);
     *addr = (SocketAddr){ 0 };
 }
@@ -35,6 +36,7 @@ void socket_addr_copy(SocketAddr *dst, const SocketAddr *src)
     dst->host = g_strdup(src->host);
     dst->port = g_strdup(src->port);
     dst->path = g_strdup(src->path);
+    dst->file = NULL;
     dst->fd = g_strdup(src->fd);
 }
 
@@ -278,7 +280,7 @@ static bool remove_stale(const SocketAddr *addr, const struct sockaddr_un *un, s
     return unlink(addr->path) == 0;
 }
 
-static int listen_unix(const SocketAddr *addr, int backlog, Error **errp)
+static int listen_unix(SocketAddr *addr, int backlog, Error **errp)
 {
     struct sockaddr_un un;
     socklen_t len;
@@ -296,6 +298,9 @@ static int listen_unix(const SocketAddr *addr, int backlog, Error **errp)
     if (rc) {
         error_set_errno(errp, errno, "Failed to bind socket to '%s'", addr->path);
         return -1;
+    }
+    if (!addr->abstract) {
+        addr->file = g_canonicalize_filename(addr->path, NULL);
     }
     if (listen(fd, backlog)) {
         error_set_errno(errp, errno, "Failed to listen on '%s'", addr->path);
@@ -397,7 +402,7 @@ bool socket_fill_vsock(const SocketAddr *addr, struct sockaddr_vm *vm, Error **e
     return true;
 }
 
-int socket_listen(const SocketAddr *addr, int backlog, Error **errp)
+int socket_listen(SocketAddr *addr, int backlog, Error **errp)
 {
     switch (addr->kind) {
     case SOCKET_UNIX:
@@ -432,10 +437,11 @@ int socket_accept(int listener)
     return fd;
 }
 
-void socket_unlink(const SocketAddr *addr)
+void socket_unlink(SocketAddr *addr)
 {
-    if (addr->kind == SOCKET_UNIX && !addr->abstract) {
-        unlink(addr->path);
+    if (addr->file) {
+        unlink(addr->file);
+        g_clear_pointer(&addr->file, g_free);
     }
 }
 

@@ -24,6 +24,7 @@ typedef struct SocketAddr {
     bool numeric;         /* inet: host is an address, never looked up */
     bool keep_alive;
     char *path;    /* unix */
+    char *file;    /* unix, while listening: the file made, wherever the process is; else NULL */
     bool abstract; /* unix: Linux's abstract name space */
     bool loose;    /* unix, abstract: the name is padded with zeros to the full sun_path */
     uint32_t cid;  /* vsock */
@@ -44,11 +45,11 @@ char *socket_peer_name(int fd);
  * Bind and listen. An old socket file that nobody listens on is replaced. -1 with an error that
  * names the address. For SOCKET_FD the descriptor must be a listening socket.
  */
-int socket_listen(const SocketAddr *addr, int backlog, Error **errp);
+int socket_listen(SocketAddr *addr, int backlog, Error **errp);
 /* -1 with errno: EAGAIN where nobody waits. */
 int socket_accept(int listener);
 /* Remove the file of a unix socket that socket_listen() made. */
-void socket_unlink(const SocketAddr *addr);
+void socket_unlink(SocketAddr *addr);
 
 /* A datagram socket: bound to local (NULL: any) and connected to remote (NULL: not). Names are
  * looked up at once. */

@@ -136,6 +136,7 @@ static PhaseResult go_to_background(StartUp *s, Error **errp)
     }
     switch (daemonize_fork(&s->daemonize, errp)) {
     case DAEMONIZE_CHILD:
+        chardev_forbid_stdio("-daemonize");
         return PHASE_DONE;
     case DAEMONIZE_STARTED:
         return PHASE_END;

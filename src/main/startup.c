@@ -171,6 +171,7 @@ int startup_finish(StartUp *s)
     pidfile_remove(s->pidfile);
     trace_finish();
     startup_graph_finish();
+    chardev_forbid_stdio(NULL);
     config_free(s->config);
     fdset_finish();
     log_finish();

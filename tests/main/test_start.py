@@ -83,6 +83,16 @@ class Daemon(Case):
         self.wait_gone(pid)
         self.assertEqual(os.listdir(self.dir), [])
 
+    def test_relative_paths(self):
+        status, _, err = rhea.run(*EMPTY, "-daemonize", "-pidfile", "pid",
+                                  "-qmp", "unix:qmp,server=on,wait=off", cwd=self.dir)
+        self.assertEqual((status, err), (0, ""))
+        pid = int(pathlib.Path(self.path("pid")).read_text())
+        self.addCleanup(self.kill, pid)
+        os.kill(pid, signal.SIGTERM)
+        self.wait_gone(pid)
+        self.assertEqual(os.listdir(self.dir), [])
+
     def test_second_with_the_same_pidfile(self):
         pid, qmp = self.start()
         status, _, err = rhea.run(*EMPTY, "-daemonize", "-pidfile", self.path("pid"))
@@ -99,6 +109,10 @@ class Daemon(Case):
         self.refused(*EMPTY, "-daemonize", "-pidfile", self.path("no/pid"), says="no/pid")
         self.refused(*EMPTY, "-daemonize", "-pidfile", pidfile,
                      "-chardev", "socket,id=c,path=%s" % self.path("nobody"), says="nobody")
+        for stdio in (("-chardev", "stdio,id=c"), ("-monitor", "stdio"), ("-serial", "mon:stdio"),
+                      ("-nographic",)):
+            self.refused("-machine", "pc", "-accel", "qtest", "-daemonize", "-pidfile", pidfile,
+                         *stdio, says="-daemonize")
         if os.getuid() == 0:
             # What is taken away last can fail too, and the parent hears of it.
             self.refused(*EMPTY, "-daemonize", "-pidfile", pidfile, "-run-with", "chroot=/no/where",
@@ -134,6 +148,57 @@ class Daemon(Case):
             except OSError:
                 pass  # gone meanwhile
         return found
+
+
+class Lists(unittest.TestCase):
+    """The shapes that tools parse."""
+
+    def lines(self, *args):
+        status, out, err = rhea.run(*args)
+        self.assertEqual((status, err), (0, ""))
+        return out.splitlines()
+
+    def test_names_below_a_heading(self):
+        for option, names in (("-accel", ("tcg", "jit", "qtest")), ("-netdev", ("user", "tap")),
+                              ("-chardev", ("socket", "pty", "ringbuf")), ("-display", ("none",)),
+                              ("-audiodev", ("none",)), ("-blockdev", ("file", "raw"))):
+            for word in ("help", "?"):
+                with self.subTest((option, word)):
+                    heading, *lines = self.lines(option, word)
+                    self.assertTrue(heading.endswith(":"), heading)
+                    self.assertLessEqual(set(names), set(lines))
+
+    def test_first_words(self):
+        for option, first, names in (("-machine", 0, ("none", "pc", "q35")),
+                                     ("-cpu", 1, ("qemu64", "max", "Haswell")),
+                                     ("-d", 0, ("int", "cpu_reset"))):
+            with self.subTest(option):
+                words = [line.split() for line in self.lines(option, "help")[1:]]
+                self.assertLessEqual(set(names), {w[first] for w in words if len(w) > first})
+
+    def test_devices(self):
+        lines = self.lines("-device", "help")
+        self.assertTrue([x for x in lines if x.startswith('name "virtio-net-pci", bus PCI')])
+        self.assertTrue([x for x in lines if x.startswith('name "isa-serial", bus ISA')])
+
+    def test_members(self):
+        for args, key in ((("-device", "isa-serial,help"), "chardev"),
+                          (("-device", "driver=isa-serial,?"), "chardev"),
+                          (("-object", "memory-backend-ram,help"), "size"),
+                          (("-machine", "pc,help"), "memory-backend"),
+                          (("-cpu", "max,help"), "avx"),
+                          (("-netdev", "user,help"), "hostfwd"),
+                          (("-m", "help"), "maxmem")):
+            with self.subTest(args):
+                self.assertTrue([x for x in self.lines(*args) if x.startswith("  %s=<" % key)])
+
+    def test_help_for_nothing(self):
+        for args in (("-device", "foo,help"), ("-object", "foo,help"), ("-machine", "foo,help"),
+                     ("-accel", "foo,help"), ("-cpu", "foo,help")):
+            with self.subTest(args):
+                status, out, err = rhea.run(*args)
+                self.assertEqual((status, out), (1, ""))
+                self.assertEqual(len(err.splitlines()), 1)
 
 
 class Signals(unittest.TestCase):

@@ -178,7 +178,7 @@ static char *help_of(const char *line)
 static void test_help(void)
 {
     char *text = help_of("-shape help");
-    g_assert_cmpstr(text, ==, "Available -shape types:\ndot\nlabel\nline\n");
+    g_assert_cmpstr(text, ==, "Available shape types:\ndot\nlabel\nline\n");
     free(text);
     text = help_of("-shape label,?");
     g_assert_nonnull(strstr(text, "text=<str>"));
