@@ -98,12 +98,6 @@ static const Need needs[] = {
     { "device", "vhost-user-*", "chardev=socket0", NULL },
     { "device", "pci-bridge", "chassis_nr=1", NULL },
     { "device", "xio3130-downstream", "bus=upstream,chassis=9", NULL },
-    { "device", "virtio-blk-*", "drive=node0", NULL },
-    { "device", "virtio-net-*", "netdev=hub0", NULL },
-    { "device", "virtconsole", "chardev=null0", NULL },
-    { "device", "virtserialport", "chardev=null0", NULL },
-    { "device", "isa-serial", "chardev=null0", NULL },
-    { "device", "isa-debugcon", "chardev=null0", NULL },
 };
 
 static char *fill_in(const char *arguments)
@@ -112,6 +106,23 @@ static char *fill_in(const char *arguments)
     g_autofree char *with_folder = g_strjoinv(folder, parts);
     g_auto(GStrv) more = g_strsplit(with_folder, "%t", -1);
     return g_strjoinv(tty_path, more);
+}
+
+/* What others than the rows say refers to one of the surroundings by its usual name. */
+static char *usual_needs(const Making *m)
+{
+    static const char *const usual[][2] = {
+        { "drive", "node0" },
+        { "chardev", "null0" },
+        { "netdev", "hub0" },
+    };
+    GString *out = g_string_new(NULL);
+    for (size_t i = 0; !strcmp(m->way_name, "device") && i < ARRAY_LEN(usual); i++) {
+        if (class_find_property(class_by_name(m->kind), usual[i][0])) {
+            g_string_append_printf(out, "%s%s=%s", out->len ? "," : "", usual[i][0], usual[i][1]);
+        }
+    }
+    return g_string_free(out, !out->len);
 }
 
 static void find_needs(Making *m)
@@ -124,6 +135,7 @@ static void find_needs(Making *m)
             return;
         }
     }
+    m->arguments = usual_needs(m);
 }
 
 /* {KEY: kind, further: "made"} and the arguments; new reference */
@@ -322,13 +334,20 @@ static void test_failing(gconstpointer data)
 
 /* --- Enrolment --- */
 
+static void free_making(gpointer p)
+{
+    Making *m = p;
+    g_free(m->arguments);
+    g_free(m);
+}
+
 static void enrol(const char *way_name, const Way *way, const char *kind, bool no_place)
 {
-    Making *m = g_new0(Making, 1); /* lives as long as the tests */
+    Making *m = g_new0(Making, 1);
     *m = (Making){ .way_name = way_name, .kind = kind, .way = way, .no_place = no_place };
     find_needs(m);
     g_autofree char *path = g_strdup_printf("/contract/making/%s/%s", way_name, kind);
-    g_test_add_data_func(path, m, test_failing);
+    g_test_add_data_func_full(path, m, test_failing, free_making);
 }
 
 /* Users find no bus for it on this machine, or only one that is taken. */
@@ -477,5 +496,7 @@ int main(int argc, char **argv)
     machine_unlock();
     event_loop_main_finish();
     remove_files();
+    g_free(folder);
+    g_free(tty_path);
     return status;
 }

@@ -245,7 +245,7 @@ static void test_help(void)
     g_assert_nonnull(strstr(text, "options_register"));
     free(text);
     text = help_of("-numa help");
-    g_assert_nonnull(strstr(text, "dist "));
+    g_assert_nonnull(strstr(text, "dist\n"));
     free(text);
 }
 
