@@ -97,6 +97,8 @@ static const Need needs[] = {
     { "device", "vhost-user-device-pci", "chardev=socket0,virtio-id=25,num_vqs=1", NULL },
     { "device", "vhost-user-*", "chardev=socket0", NULL },
     { "device", "pci-bridge", "chassis_nr=1", NULL },
+    { "device", "virtio-blk-*", "drive=node0", NULL },
+    { "device", "smbus-eeprom", "address=0x50", NULL },
     { "device", "xio3130-downstream", "bus=upstream,chassis=9", NULL },
 };
 

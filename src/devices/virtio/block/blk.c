@@ -698,11 +698,20 @@ static bool blk_realize(VirtioDevice *vdev, Error **errp)
     return true;
 }
 
+static void blk_saved_free(VirtioBlk *b, unsigned count)
+{
+    for (unsigned i = 0; b->saved && i < count; i++) {
+        virtqueue_element_state_clear(&b->saved[i]);
+    }
+    g_clear_pointer(&b->saved, g_free);
+}
+
 static void blk_unrealize(VirtioDevice *vdev)
 {
     VirtioBlk *b = virtio_blk_cast(vdev);
     block_engine_drain(b->engine);
     blk_forget_failed(b);
+    blk_saved_free(b, SAVED_MAX);
     bh_free(b->notify_bh);
     bh_free(b->failure_bh);
     block_engine_free(b->engine);
@@ -730,14 +739,6 @@ static bool blk_pre_save(void *opaque, Error **errp)
     return true;
 }
 
-static void blk_saved_free(VirtioBlk *b, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++) {
-        virtqueue_element_state_clear(&b->saved[i]);
-    }
-    g_clear_pointer(&b->saved, g_free);
-}
-
 static void blk_post_save(void *opaque)
 {
     VirtioBlk *b = opaque;
@@ -747,6 +748,7 @@ static void blk_post_save(void *opaque)
 static bool blk_pre_load(void *opaque, Error **errp)
 {
     VirtioBlk *b = opaque;
+    blk_saved_free(b, SAVED_MAX); /* of a load that failed */
     b->saved = g_new0(VirtqElementState, SAVED_MAX);
     return true;
 }
