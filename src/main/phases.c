@@ -618,14 +618,26 @@ static PhaseResult complete_machine(StartUp *s, Error **errp)
     return phase_result(machine_complete(s->machine, errp));
 }
 
+static void draw_startup(const Config *config)
+{
+    const option_type_startup_graph *graph = config_get(config, startup_graph);
+    Error *err = NULL;
+    if (graph && !startup_graph_write(*graph, NULL, &err)) {
+        error_warn_and_free(err);
+    }
+}
+
 static PhaseResult dump_vmstate(StartUp *s, Error **errp)
 {
     const option_type_dump_vmstate *path = config_get(s->config, dump_vmstate);
     if (!path) {
         return PHASE_DONE;
     }
-    return vmstate_dump_file(*path, machine_class_of(s->machine)->name, errp) ? PHASE_END
-                                                                              : PHASE_FAILED;
+    if (!vmstate_dump_file(*path, machine_class_of(s->machine)->name, errp)) {
+        return PHASE_FAILED;
+    }
+    draw_startup(s->config);
+    return PHASE_END;
 }
 
 /* --- Board and devices --- */
@@ -733,11 +745,7 @@ static PhaseResult reduce_process(StartUp *s, Error **errp)
 static PhaseResult run_machine(StartUp *s, Error **errp)
 {
     chardev_mux_resume_opens();
-    const option_type_startup_graph *graph = config_get(s->config, startup_graph);
-    if (graph && !startup_graph_write(*graph, NULL, errp)) {
-        error_warn_and_free(*errp);
-        *errp = NULL;
-    }
+    draw_startup(s->config);
     if (control_autostart()) {
         vm_start();
     }

@@ -256,6 +256,22 @@ class Graph(Case):
         if shutil.which("dot"):
             subprocess.run(["dot", "-Tplain", "-o", os.devnull, graph], check=True)
 
+    def test_of_a_start_that_only_prints(self):
+        graph = self.path("graph.dot")
+        status, _, err = rhea.run(*EMPTY, "-startup-graph", graph, "-dump-vmstate", os.devnull)
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn('label="dump-vmstate', pathlib.Path(graph).read_text())
+
+    @unittest.skipUnless(shutil.which("dot"), "Graphviz is not installed")
+    def test_picture(self):
+        graph = self.path("graph.svg")
+        with rhea.Rhea(*EMPTY, "-startup-graph", graph):
+            # Nobody waits for Graphviz.
+            deadline = time.monotonic() + rhea.PATIENCE
+            while "</svg>" not in pathlib.Path(graph).read_text():
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+
     def test_of_a_start_that_fails(self):
         graph = self.path("graph.dot")
         status, _, err = rhea.run(*EMPTY, "-startup-graph", graph, "-device", "no-such-device")
