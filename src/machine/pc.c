@@ -269,6 +269,18 @@ static bool make_serial_ports(PcMachine *pc, Error **errp)
     return true;
 }
 
+static char *find_rom(const char *name)
+{
+    Machine *m = machine_current();
+
+    return m ? machine_find_firmware(m, name, NULL) : NULL;
+}
+
+static bool make_vga(PcMachine *pc, Error **errp)
+{
+    return !pc->parent.defaults.vga || pci_device_create(pc->pci, -1, "VGA", errp);
+}
+
 static bool make_nics(PcMachine *pc, Error **errp)
 {
     for (guint i = 0; i < pc->parent.nics->len; i++) {
@@ -323,6 +335,7 @@ static bool check_properties(PcMachine *pc, Error **errp)
 
 static bool build(PcMachine *pc, Error **errp)
 {
+    pci_set_rom_finder(find_rom);
     pc_make_lines(pc);
     if (!pc_make_cpus(pc, errp) || !make_host(pc, errp) || !make_bridge(pc, errp) ||
         !make_isa_devices(pc, errp) || !make_ide(pc, errp) || !make_smbus(pc, errp)) {
@@ -331,7 +344,7 @@ static bool build(PcMachine *pc, Error **errp)
     pc_connect_lines(pc);
     pc->fw_cfg = make(pc, "fw_cfg", TYPE_FW_CFG_IO, bus_system(), errp);
     return pc->fw_cfg && pc_make_firmware(pc, errp) && make_serial_ports(pc, errp) &&
-           make_drives(pc, errp) && make_nics(pc, errp);
+           make_vga(pc, errp) && make_drives(pc, errp) && make_nics(pc, errp);
 }
 
 static void take_apart(PcMachine *pc)

@@ -134,6 +134,23 @@ static void add_smbios(Machine *m, const SmbiosOptions *o, const ConfigItem *ite
     json_array_append_new(m->smbios, row);
 }
 
+/* The adapter of -vga; by default one, unless the user brings one. */
+static bool wants_vga(const Config *config)
+{
+    const VgaOptions *vga = config_get(config, vga);
+
+    if (vga) {
+        return vga->model != VGA_MODEL_NONE;
+    }
+    for (size_t i = 0; i < config_count(config, device); i++) {
+        const DeviceOptions *o = config_at(config, device, i);
+        if (!strcmp(o->driver, "VGA")) {
+            return false;
+        }
+    }
+    return !config_get(config, nodefaults);
+}
+
 #define FOREACH_ITEM(config, name, i) for (size_t i = 0; i < config_count(config, name); i++)
 
 bool board_options_apply(Machine *m, const Config *config, Error **errp)
@@ -145,6 +162,7 @@ bool board_options_apply(Machine *m, const Config *config, Error **errp)
         m->mem_path = g_strdup(*config_get(config, mem_path));
     }
     m->mem_prealloc = config_get(config, mem_prealloc) != NULL;
+    m->defaults.vga = wants_vga(config);
     m->defaults.cdrom = !config_get(config, nodefaults) && !machine_class_of(m)->no_cdrom;
     FOREACH_ITEM(config, L, i)
     {

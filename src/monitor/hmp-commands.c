@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "bus/device.h"
+#include "bus/pci/pcie.h"
 #include "chardev/chardev-record.h"
 #include "config/keyval.h"
 #include "memory/memory.h"
@@ -388,6 +389,43 @@ static bool run_hostfwd_remove(HmpCall *call, Error **errp)
     return set_forward(call, false, errp);
 }
 
+/* The status as a name or a number, then the TLP's header and prefix, as many words as are given.
+ */
+static bool run_inject_error(HmpCall *call, Error **errp)
+{
+    static const char *const words[] = { "header0", "header1", "header2", "header3",
+                                         "prefix0", "prefix1", "prefix2", "prefix3" };
+    const char *id = hmp_str(call, "id"), *name = hmp_str(call, "error"), *end;
+    Device *dev = device_find(id);
+    PcieError e = { .correctable = hmp_flag(call, "c"), .source = 0xffff };
+    int64_t number;
+
+    if (!dev || !object_dynamic_cast(&dev->parent, TYPE_PCI_DEVICE)) {
+        error_set(errp, dev ? "Device '%s' is not a PCI device" : "Device '%s' not found", id);
+        return false;
+    }
+    if (!pcie_error_by_name(name, &e.status, &e.correctable)) {
+        if (!g_ascii_isdigit(*name) || !hmp_expression(name, &end, &number, NULL) || *end ||
+            number < 0 || number > UINT32_MAX) {
+            error_set(errp, "'%s' is neither the name of an error nor a number", name);
+            return false;
+        }
+        e.status = (uint32_t)number;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        (i < 4 ? e.header : e.prefix)[i % 4] = (uint32_t)hmp_int(call, words[i], 0);
+    }
+    e.has_header = json_object_get(call->args, words[0]);
+    e.has_prefix = json_object_get(call->args, words[4]);
+    if (!pcie_inject_error((PciDevice *)dev, &e, errp)) {
+        return false;
+    }
+    g_autofree char *path = pci_device_path((PciDevice *)dev);
+    g_string_append_printf(call->out, "OK id: %s path: %s, %s error 0x%x\n", id, path,
+                           e.correctable ? "correctable" : "uncorrectable", e.status);
+    return true;
+}
+
 const HmpCommand hmp_commands[] = {
     { "help|?", "name?:S", "[command]", "show this list, or the help of one command",
       .run = run_help, .complete = complete_help },
@@ -404,6 +442,12 @@ const HmpCommand hmp_commands[] = {
       .run = run_device_add, .complete = complete_device_type },
     { "device_del", "id:s", "device", "unplug a device", .qmp = "device_del",
       .complete = complete_device_id },
+    { "pcie_aer_inject_error",
+      "-c,id:s,error:s,header0?:i,header1?:i,header2?:i,header3?:i,prefix0?:i,prefix1?:i,"
+      "prefix2?:i,prefix3?:i",
+      "[-c] id error [tlp-header (4 words) [tlp-prefix (4 words)]]",
+      "let a PCI Express device report an error (-c: a correctable one, by number)",
+      .run = run_inject_error, .complete = complete_device_id },
     { "object_add", "options:O", "qom-type,id=ID[,key=value]...", "make an object",
       .qmp = "object-add", .run = run_object_add, .complete = complete_object_type },
     { "object_del", "id:s", "id", "delete an object", .qmp = "object-del",

@@ -240,11 +240,3 @@ bool qmp_query_migrate_capabilities(MigrationCapabilityStatusList *ret, Error **
     ret->items[0] = (MigrationCapabilityStatus){ MIGRATION_CAPABILITY_EVENTS, migration_events };
     return true;
 }
-
-/* --- Displays --- */
-
-bool qmp_screendump(const ScreendumpArgs *args, Error **errp)
-{
-    error_set(errp, "There is no console to take a screendump from");
-    return false;
-}

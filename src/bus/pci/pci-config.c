@@ -254,7 +254,7 @@ void pci_command_changed(PciDevice *dev, uint16_t old)
     uint16_t now = pci_get_word(dev->config + PCI_COMMAND);
 
     if ((old ^ now) & PCI_COMMAND_INTX_DISABLE) {
-        pci_intx_disable_changed(dev, now & PCI_COMMAND_INTX_DISABLE);
+        pci_intx_disable_changed(dev);
     }
     memory_region_set_enabled(&dev->dma_alias, (now & PCI_COMMAND_MASTER) && dev->has_power);
     pci_bridge_command_changed(dev);

@@ -397,7 +397,6 @@ PciDevice *pci_device_create(PciBus *bus, int devfn, const char *type_name, Erro
 static bool config_pre_load(void *opaque, Error **errp)
 {
     PciDevice *dev = opaque;
-    pci_intx_recount(dev, -1); /* as if it had no pins up, while irq_state is replaced */
     g_free(dev->config_before);
     dev->config_before = g_memdup2(dev->config, dev->config_size);
     return true;
@@ -418,11 +417,12 @@ static bool config_post_load(void *opaque, int version, Error **errp)
                       "the stream; give the device the same options on both sides",
                       object_type_name(&dev->parent.parent), path, i, before[i], dev->config[i]);
             memcpy(dev->config, before, dev->config_size);
+            dev->irq_state = dev->lines_up;
             return false;
         }
     }
     dev->irq_state &= (1u << PCI_PINS) - 1;
-    pci_intx_recount(dev, 1);
+    pci_intx_recount(dev);
     memory_begin();
     memory_region_set_enabled(&dev->dma_alias,
                               pci_get_word(dev->config + PCI_COMMAND) & PCI_COMMAND_MASTER);

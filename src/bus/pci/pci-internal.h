@@ -14,9 +14,9 @@ uint8_t pci_bar_register(const PciDevice *dev, int n);
 unsigned pci_power_state(const PciDevice *dev); /* 0: D0, 3: D3hot */
 
 /* pci-irq.c */
-void pci_intx_disable_changed(PciDevice *dev, bool disabled);
+void pci_intx_disable_changed(PciDevice *dev);
 /* The device's pins as they are at the root bus, without telling the chipset (state loading). */
-void pci_intx_recount(PciDevice *dev, int change);
+void pci_intx_recount(PciDevice *dev);
 
 /* pci-rom.c */
 MUST_CHECK bool pci_rom_add(PciDevice *dev, Error **errp);

@@ -42,6 +42,19 @@ static bool intx_disabled(const PciDevice *dev)
     return pci_get_word(dev->config + PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE;
 }
 
+/* The root's counts follow the pins, whatever has changed about them. */
+static void drive_lines(PciDevice *dev, bool quiet)
+{
+    uint8_t wanted = intx_disabled(dev) ? 0 : dev->irq_state, changed = wanted ^ dev->lines_up;
+
+    dev->lines_up = wanted;
+    for (int pin = 0; pin < PCI_PINS; pin++) {
+        if (changed & 1u << pin) {
+            change_line(dev, pin, wanted & 1u << pin ? 1 : -1, quiet);
+        }
+    }
+}
+
 static void set_pin(PciDevice *dev, int pin, bool level)
 {
     uint8_t bit = (uint8_t)(1u << pin);
@@ -54,9 +67,7 @@ static void set_pin(PciDevice *dev, int pin, bool level)
     uint16_t status = pci_get_word(dev->config + PCI_STATUS);
     pci_set_word(dev->config + PCI_STATUS,
                  dev->irq_state ? status | PCI_STATUS_INTERRUPT : status & ~PCI_STATUS_INTERRUPT);
-    if (!intx_disabled(dev)) {
-        change_line(dev, pin, level ? 1 : -1, false);
-    }
+    drive_lines(dev, false);
 }
 
 void pci_set_irq(PciDevice *dev, int level)
@@ -87,22 +98,14 @@ void pci_device_deassert_intx(PciDevice *dev)
     }
 }
 
-void pci_intx_disable_changed(PciDevice *dev, bool disabled)
+void pci_intx_disable_changed(PciDevice *dev)
 {
-    for (int pin = 0; pin < PCI_PINS; pin++) {
-        if (dev->irq_state & 1u << pin) {
-            change_line(dev, pin, disabled ? -1 : 1, false);
-        }
-    }
+    drive_lines(dev, false);
 }
 
-void pci_intx_recount(PciDevice *dev, int change)
+void pci_intx_recount(PciDevice *dev)
 {
-    for (int pin = 0; pin < PCI_PINS && !intx_disabled(dev); pin++) {
-        if (dev->irq_state & 1u << pin) {
-            change_line(dev, pin, change, true);
-        }
-    }
+    drive_lines(dev, true);
 }
 
 PciIntxRoute pci_device_route_intx(PciDevice *dev, int pin)

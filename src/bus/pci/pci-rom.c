@@ -13,6 +13,22 @@
 #define ROM_SIZE_MIN 2048u /* the register's lowest address bit is 11 */
 #define ROM_SIZE_MAX (1u << 31)
 
+/* The machine's way to files by name; NULL: none. One for all devices, as they know no machine. */
+static char *(*rom_finder)(const char *name);
+
+void pci_set_rom_finder(char *(*find)(const char *name))
+{
+    rom_finder = find;
+}
+
+/* What a type brings along; NULL if the host hasn't got it: then the device has none. g_free. */
+static char *find_class_rom(const PciDevice *dev)
+{
+    const char *name = pci_device_class_of(dev)->romfile;
+
+    return name && rom_finder && dev->rombar ? rom_finder(name) : NULL;
+}
+
 /* The file's bytes, which the caller owns; its size. NULL with an error. */
 static uint8_t *read_file(const char *path, uint32_t *size, Error **errp)
 {
@@ -48,7 +64,8 @@ static uint8_t *read_file(const char *path, uint32_t *size, Error **errp)
 
 bool pci_rom_add(PciDevice *dev, Error **errp)
 {
-    const char *path = dev->romfile ? dev->romfile : pci_device_class_of(dev)->romfile;
+    g_autofree char *found = dev->romfile ? NULL : find_class_rom(dev);
+    const char *path = dev->romfile ? dev->romfile : found;
     bool has_file = path && *path;
     g_autofree uint8_t *data = NULL;
     uint32_t file_size = 0;

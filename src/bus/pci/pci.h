@@ -95,6 +95,7 @@ struct PciDevice {
     PciAer *aer;
 
     uint8_t irq_state; /* bit n: pin n is asserted by the device */
+    uint8_t lines_up;  /* bit n: and counted so at the root bus (pci-irq.c) */
     bool has_power;    /* off: the slot is switched off, nothing answers */
     bool flr_running;
     /* Instead of a write to memory: who takes messages (an irqchip in the kernel). */
@@ -118,7 +119,7 @@ struct PciDeviceClass {
     uint16_t class_id; /* PCI_CLASS_* */
     uint8_t prog_if;
     uint16_t subsystem_vendor_id, subsystem_id; /* both 0: the defaults; not for bridges */
-    const char *romfile;
+    const char *romfile; /* name of a file that pci_set_rom_finder() finds; NULL: none */
     bool is_bridge; /* type 1 header */
     /* A reset of the function alone (FLR, D3 to D0); NULL: device_reset(). */
     void (*reset_function)(PciDevice *dev);
@@ -178,6 +179,9 @@ static inline UNUSED PciBus *pci_bus_cast(void *obj)
 {
     return (PciBus *)object_cast((Object *)obj, TYPE_PCI_BUS);
 }
+
+/* Where the option ROMs that types name are: the full path, g_free; NULL if there is none. */
+void pci_set_rom_finder(char *(*find)(const char *name));
 
 /* --- Buses --- */
 
