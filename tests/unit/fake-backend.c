@@ -146,6 +146,24 @@ static bool handle(FakeBackend *fake, VhostUserMessage *m, Reply *r, int **fds, 
         *fds = &fake->inflight_fd;
         *nfds = 1;
         return true;
+    case VHOST_USER_SET_LOG_BASE:
+        fd_close(fake->log_fd);
+        fake->log_fd = m->fds[--m->nfds];
+        fake->log_size = m->payload.log.mmap_size;
+        r->header.size = 0;
+        return true;
+    case VHOST_USER_GET_SHARED_OBJECT:
+        fake->inflight_fd = memfd_create("object", MFD_CLOEXEC);
+        *fds = &fake->inflight_fd;
+        *nfds = 1;
+        r->header.size = 0;
+        return true;
+    case VHOST_USER_IOTLB_MSG:
+        fake->iotlb = m->payload.iotlb;
+        return false;
+    case VHOST_USER_NET_SET_MTU:
+        fake->mtu = m->payload.u64;
+        return false;
     case VHOST_USER_SET_FEATURES:
         fake->acked_features = m->payload.u64;
         return false;
@@ -258,6 +276,7 @@ void fake_backend_start(FakeBackend *fake, const char *folder)
         .backend_fd = -1,
         .conn = -1,
         .inflight_fd = -1,
+        .log_fd = -1,
     };
     g_mutex_init(&fake->lock);
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -273,6 +292,7 @@ void fake_backend_stop(FakeBackend *fake)
     __atomic_store_n(&fake->quit, true, __ATOMIC_SEQ_CST);
     g_thread_join(fake->thread);
     fd_close(fake->listener);
+    fd_close(fake->log_fd);
     unlink(fake->path);
     g_free(fake->path);
     g_string_free(fake->log, true);

@@ -52,6 +52,9 @@ typedef struct FakeBackend {
     int conn;       /* the present connection; -1 */
     int sent;       /* bytes, this connection */
     int inflight_fd;
+    int log_fd; /* of SET_LOG_BASE; -1 */
+    uint64_t log_size, mtu;
+    VhostUserIotlb iotlb; /* the last one told */
     unsigned inflight_given_back;
 } FakeBackend;
 
