@@ -12,6 +12,7 @@ static NetdevCreate *const built_in[NETDEV_TYPE_COUNT] = {
     [NETDEV_TYPE_TAP] = net_tap_create,         [NETDEV_TYPE_SOCKET] = net_socket_create,
     [NETDEV_TYPE_STREAM] = net_stream_create,   [NETDEV_TYPE_DGRAM] = net_dgram_create,
     [NETDEV_TYPE_HUBPORT] = net_hubport_create, [NETDEV_TYPE_VHOST_USER] = net_vhost_user_create,
+    [NETDEV_TYPE_BRIDGE] = net_bridge_create,
 };
 
 /* Shared modules that bring a type. */
@@ -143,6 +144,7 @@ static const int nic_types[NIC_TYPE_COUNT] = {
     [NIC_TYPE_STREAM] = NETDEV_TYPE_STREAM,
     [NIC_TYPE_DGRAM] = NETDEV_TYPE_DGRAM,
     [NIC_TYPE_HUBPORT] = NETDEV_TYPE_HUBPORT,
+    [NIC_TYPE_BRIDGE] = NETDEV_TYPE_BRIDGE,
 };
 
 bool nic_option_apply(const NicOptions *options, NicRequest **request, Error **errp)
@@ -170,6 +172,7 @@ static const int legacy_types[NET_LEGACY_TYPE_COUNT] = {
     [NET_LEGACY_TYPE_TAP] = NETDEV_TYPE_TAP,
     [NET_LEGACY_TYPE_SOCKET] = NETDEV_TYPE_SOCKET,
     [NET_LEGACY_TYPE_HUBPORT] = NETDEV_TYPE_HUBPORT,
+    [NET_LEGACY_TYPE_BRIDGE] = NETDEV_TYPE_BRIDGE,
 };
 
 bool net_option_apply(const NetLegacyOptions *options, NicRequest **request, Error **errp)

@@ -42,7 +42,7 @@ void net_announce_finish(void);
 
 /* --- creators of types that are built in --- */
 NetdevCreate net_tap_create, net_socket_create, net_stream_create, net_dgram_create,
-    net_hubport_create, net_vhost_user_create;
+    net_hubport_create, net_vhost_user_create, net_bridge_create;
 /* A further port of the hub, NULL if that fails; borrowed. peer may be NULL. */
 NetClient *net_hub_add_port(int hub, const char *name, NetClient *peer);
 

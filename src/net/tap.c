@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -353,22 +354,23 @@ static bool tap_set_sndbuf(const NetdevTapOptions *o, int fd, Error **errp)
     return true;
 }
 
-/* A descriptor that somebody else set up: see what it is. */
-static bool tap_add_given(const char *id, const NetdevTapOptions *o, const char *text, Error **errp)
+/* A descriptor that somebody else set up: see what it is. Takes over fd; what: for messages. */
+static bool tap_add_open(const char *id, const NetdevTapOptions *o, int given, const char *what,
+                         Error **errp)
 {
-    FD_AUTO fd = fd_from_text(text, errp);
+    FD_AUTO fd = given;
     struct ifreq ifr = { 0 };
-    if (fd < 0 || !fd_set_nonblock(fd, true, errp)) {
+    if (!fd_set_nonblock(fd, true, errp)) {
         return false;
     }
     if (ioctl(fd, TUNGETIFF, &ifr)) {
-        error_set_errno(errp, errno, "descriptor '%s' is not a tap", text);
+        error_set_errno(errp, errno, "descriptor '%s' is not a tap", what);
         return false;
     }
     bool header = ifr.ifr_flags & IFF_VNET_HDR;
     if (o->has_vnet_hdr && o->vnet_hdr != header) {
         error_set(errp, "descriptor '%s' was opened %s offload headers, vnet_hdr=%s contradicts",
-                  text, header ? "with" : "without", o->vnet_hdr ? "on" : "off");
+                  what, header ? "with" : "without", o->vnet_hdr ? "on" : "off");
         return false;
     }
     if (!tap_set_sndbuf(o, fd, errp)) {
@@ -376,6 +378,12 @@ static bool tap_add_given(const char *id, const NetdevTapOptions *o, const char 
     }
     tap_client_new(id, fd_steal(&fd), ifr.ifr_name, header);
     return true;
+}
+
+static bool tap_add_given(const char *id, const NetdevTapOptions *o, const char *text, Error **errp)
+{
+    int fd = fd_from_text(text, errp);
+    return fd >= 0 && tap_add_open(id, o, fd, text, errp);
 }
 
 static void tap_remove_all(const char *id)
@@ -392,9 +400,9 @@ static bool tap_create_given(const char *id, const NetdevTapOptions *o, Error **
         error_set(errp, "'fd' and 'fds' exclude each other");
         return false;
     }
-    if (o->ifname || o->script || o->downscript || o->has_queues) {
-        error_set(errp, "'ifname', 'script', 'downscript' and 'queues' don't go with a descriptor, "
-                        "which is set up already");
+    if (o->ifname || o->script || o->downscript || o->has_queues || o->helper || o->br) {
+        error_set(errp, "'ifname', 'script', 'downscript', 'queues', 'helper' and 'br' don't go "
+                        "with a descriptor, which is set up already");
         return false;
     }
     if (o->fd) {
@@ -414,6 +422,120 @@ static bool tap_create_given(const char *id, const NetdevTapOptions *o, Error **
     return true;
 }
 
+/* --- helper: a program with more rights makes the interface and passes its descriptor --- */
+
+#define DEFAULT_BRIDGE "br0"
+static const char *const helpers[] = {
+    "/usr/lib/qemu/qemu-bridge-helper",
+    "/usr/libexec/qemu-bridge-helper",
+};
+
+static const char *default_helper(void)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(helpers); i++) {
+        if (access(helpers[i], X_OK) == 0) {
+            return helpers[i];
+        }
+    }
+    return helpers[0];
+}
+
+/* Run it with our end of a socket as descriptor `to`. */
+static bool helper_run(const char *helper, const char *bridge, int to, Error **errp)
+{
+    gint argc;
+    g_auto(GStrv) words = NULL;
+    g_autofree char *err_text = NULL;
+    GError *gerr = NULL;
+    int status = -1;
+    if (!g_shell_parse_argv(helper, &argc, &words, &gerr)) {
+        error_set(errp, "'helper' is not a command: %s", gerr->message);
+        g_error_free(gerr);
+        return false;
+    }
+    g_autofree char *fd_word = g_strdup_printf("--fd=%d", to);
+    g_autofree char *br_word = g_strdup_printf("--br=%s", bridge);
+    g_autofree char **argv = g_new0(char *, argc + 4);
+    memcpy(argv, words, argc * sizeof(*argv));
+    argv[argc] = (char *)"--use-vnet";
+    argv[argc + 1] = fd_word;
+    argv[argc + 2] = br_word;
+    if (!g_spawn_sync(NULL, argv, NULL, G_SPAWN_LEAVE_DESCRIPTORS_OPEN | G_SPAWN_STDOUT_TO_DEV_NULL,
+                      NULL, NULL, NULL, &err_text, &status, &gerr)) {
+        error_set(errp, "cannot run the helper '%s': %s", words[0], gerr->message);
+        g_error_free(gerr);
+        return false;
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status)) {
+        g_strchomp(err_text);
+        char *end = strchr(err_text, '\n');
+        if (end) {
+            *end = 0;
+        }
+        error_set(errp, "the helper '%s' refuses bridge '%s': %s", words[0], bridge,
+                  *err_text ? err_text : "it failed without a word");
+        return false;
+    }
+    return true;
+}
+
+static int helper_open(const char *helper, const char *bridge, Error **errp)
+{
+    int pair[2], fd = -1;
+    char byte;
+    unsigned count = 1;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+        error_set_errno(errp, errno, "cannot make a socket for the helper");
+        return -1;
+    }
+    FD_AUTO ours = pair[0], theirs = pair[1];
+    struct iovec iov = { &byte, 1 };
+    if (!fd_set_cloexec(theirs, false, errp) || !fd_set_nonblock(ours, true, errp) ||
+        !helper_run(helper, bridge, theirs, errp)) {
+        return -1;
+    }
+    if (fd_recvmsg(ours, &iov, 1, &fd, &count) != 1 || count != 1) {
+        error_set(errp, "the helper '%s' gave no descriptor", helper);
+        return -1;
+    }
+    return fd;
+}
+
+static bool tap_create_by_helper(const char *id, const NetdevTapOptions *o, Error **errp)
+{
+    if (o->ifname || o->script || o->downscript || o->has_queues || o->has_vnet_hdr) {
+        error_set(errp, "'ifname', 'script', 'downscript', 'queues' and 'vnet_hdr' don't go with a "
+                        "helper, which decides that");
+        return false;
+    }
+    int fd =
+        helper_open(o->helper ? o->helper : default_helper(), o->br ? o->br : DEFAULT_BRIDGE, errp);
+    return fd >= 0 && tap_add_open(id, o, fd, "of the helper", errp);
+}
+
+bool net_bridge_create(const char *id, const void *options, Error **errp)
+{
+    const NetdevBridgeOptions *o = options;
+    NetdevTapOptions tap = { .br = o->br, .helper = o->helper };
+    return tap_create_by_helper(id, &tap, errp);
+}
+
+/* The kernel's own vhost and what is about it. */
+static bool tap_check_vhost(const NetdevTapOptions *o, Error **errp)
+{
+    if ((o->has_vhost && o->vhost) || o->vhostfd || o->vhostfds ||
+        (o->has_vhostforce && o->vhostforce)) {
+        error_set(errp, "vhost=on is not possible, frames go through this process; for a back end "
+                        "that works the rings itself use -netdev vhost-user");
+        return false;
+    }
+    if (o->has_poll_us && o->poll_us) {
+        error_set(errp, "'poll-us' is for vhost=on, which is not possible");
+        return false;
+    }
+    return true;
+}
+
 static const char *script_or_none(const char *script)
 {
     return script && strcmp(script, "no") ? script : NULL;
@@ -422,6 +544,12 @@ static const char *script_or_none(const char *script)
 bool net_tap_create(const char *id, const void *options, Error **errp)
 {
     const NetdevTapOptions *o = options;
+    if (!tap_check_vhost(o, errp)) {
+        return false;
+    }
+    if ((o->helper || o->br) && !o->fd && !o->fds) {
+        return tap_create_by_helper(id, o, errp);
+    }
     if (o->fd || o->fds) {
         return tap_create_given(id, o, errp);
     }
