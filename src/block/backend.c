@@ -227,6 +227,8 @@ BlockErrorChoice block_backend_error(BlockBackend *b, bool is_read, int error)
                              is_read ? IO_OPERATION_TYPE_READ : IO_OPERATION_TYPE_WRITE,
                              actions[choice], true, error == ENOSPC, strerror(error));
     if (choice == BLOCK_ERROR_STOP) {
+        b->io_status =
+            error == ENOSPC ? BLOCK_DEVICE_IO_STATUS_NOSPACE : BLOCK_DEVICE_IO_STATUS_FAILED;
         vm_stop(RUN_STATE_IO_ERROR);
     }
     return choice;

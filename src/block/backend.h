@@ -23,6 +23,7 @@ typedef struct BlockBackend {
     bool read_only;
     bool write_through; /* each write on the medium before it is done */
     BlockdevOnError rerror, werror;
+    BlockDeviceIoStatus io_status;          /* since the machine last went on */
     BlockCounters counters[BLOCK_OP_COUNT]; /* relaxed atomics: any thread */
     uint64_t highest_write;
     struct BlockBackend *next; /* all attached */

@@ -119,7 +119,7 @@ BlockNode *block_node_open(const BlockdevOptions *o, Error **errp)
     }
     BlockNode *node = g_malloc0(driver->size);
     node->driver = driver;
-    node->name = o->node_name ? g_strdup(o->node_name) : free_name();
+    node->name = g_strdup(o->node_name);
     node->refcount = 1;
     node->alignment = 1;
     node->read_only = o->has_read_only && o->read_only;
@@ -136,6 +136,14 @@ BlockNode *block_node_open(const BlockdevOptions *o, Error **errp)
         }
         node_free(node);
         return NULL;
+    }
+    if (!node->name) {
+        /* Only now: nodes below took names of their own. */
+        node->name = free_name();
+        if (node->child) {
+            g_free(node->child->user_name);
+            node->child->user_name = g_strdup(node->name);
+        }
     }
     BlockNode **p = &nodes;
     while (*p) {

@@ -102,6 +102,7 @@ static void fill_backend_info(BlockInfo *info, const BlockBackend *b)
         .qdev = object_canonical_path(b->device),
         .type = g_strdup("unknown"),
         .has_io_status = true,
+        .io_status = b->io_status,
     };
     if (b->node) {
         info->inserted = g_new0(BlockDeviceInfo, 1);

@@ -379,6 +379,26 @@ static bool set_forward(HmpCall *call, bool add, Error **errp)
     return net_set_forward(forward ? first : NULL, forward ? forward : first, add, errp);
 }
 
+/* The pace that people don't want to think about. */
+static bool run_announce_self(HmpCall *call, Error **errp)
+{
+    const char *names = hmp_str(call, "interfaces");
+    json_t *args =
+        json_pack("{s:i, s:i, s:i, s:i}", "initial", 50, "max", 550, "rounds", 5, "step", 100);
+    if (names) {
+        g_auto(GStrv) list = g_strsplit(names, ",", -1);
+        json_t *interfaces = json_array();
+        for (char **name = list; *name; name++) {
+            json_array_append_new(interfaces, json_string(*name));
+        }
+        json_object_set_new(args, "interfaces", interfaces);
+    }
+    json_t *ret = hmp_qmp(call, "announce-self", args, errp);
+    json_decref(args);
+    json_decref(ret);
+    return ret != NULL;
+}
+
 static bool run_hostfwd_add(HmpCall *call, Error **errp)
 {
     return set_forward(call, true, errp);
@@ -455,6 +475,11 @@ const HmpCommand hmp_commands[] = {
     { "netdev_add", "options:O", "type,id=ID[,key=value]...", "add a network back end",
       .qmp = "netdev_add" },
     { "netdev_del", "id:s", "id", "remove a network back end", .qmp = "netdev_del" },
+    { "announce_self", "interfaces?:s", "[interfaces]",
+      "let NICs announce their addresses to the network", .qmp = "announce-self",
+      .run = run_announce_self },
+    { "block_resize", "device:s,size:o", "device size", "change the length of a disk",
+      .qmp = "block_resize" },
     { "hostfwd_add", "netdev:s,forward?:s",
       "[netdev] [tcp|udp]:[hostaddr]:hostport-[guestaddr]:guestport",
       "forward a port of the host to the guest", .run = run_hostfwd_add },

@@ -428,6 +428,7 @@ const HmpCommand hmp_info_commands[] = {
     { "usernet", NULL, NULL, "connections of user-mode networks", .run = run_usernet },
     { "vhost-user", NULL, NULL, "vhost-user connections", .qmp = "query-vhost-user",
       .print = hmp_print_vhost_user },
+    { "blockstats", NULL, NULL, "what disks did", .qmp = "query-blockstats" },
     { "block", NULL, NULL, "disks", .run = run_block },
     { "balloon", NULL, NULL, "memory the guest has", .qmp = "query-balloon" },
     { "migrate", NULL, NULL, "migration", .qmp = "query-migrate" },

@@ -88,6 +88,7 @@ static const Need needs[] = {
       "remote.port=9",
       NULL },
     { "netdev", "hubport", "hubid=1", NULL },
+    { "netdev", "bridge", NULL, "needs a helper with privileges on the host's network" },
     { "netdev", "vhost-user", "chardev=socket0,wait=off", NULL },
     { "netdev", "vhost-vdpa", NULL, "needs a vDPA device" },
     { "blockdev", "file", "filename=%s/disk", NULL },

@@ -288,6 +288,7 @@ class Virtio(unittest.TestCase):
                         queue.kick()
                         m.qmp.event("STOP")
                         self.assertEqual(m.qmp("query-status")["status"], "io-error")
+                        self.assertEqual(m.qmp("query-block")[0]["io-status"], "failed")
                         self.assertIsNone(queue.take(2))
                         m.qmp("cont")  # tried again, and fails again
                         m.qmp.event("STOP")
@@ -305,6 +306,33 @@ class Virtio(unittest.TestCase):
                 status, _, said = rhea.run("-M", "none", "-drive", drive)
                 self.assertEqual(status, 1)
                 self.assertIn("in use by another process", said)
+
+    def test_nodes(self):
+        """Disks made and taken away while the machine runs; names are unique."""
+        with tempfile.NamedTemporaryFile() as one, tempfile.NamedTemporaryFile() as two:
+            for image in (one, two):
+                os.truncate(image.name, 1 << 20)
+            with self.machine("q35", "-drive", "file=%s,if=virtio,format=raw,id=d0" % one.name,
+                              "-device", "pcie-root-port,id=r1,chassis=1,addr=9") as m:
+                m.qmp("blockdev-add", driver="file", filename=two.name, node_name="f")
+                m.qmp("blockdev-add", driver="raw", file="f", node_name="d1")
+                names = [n["node-name"] for n in m.qmp("query-named-block-nodes")]
+                self.assertEqual(len(set(names)), 4)
+                for bad in (dict(driver="raw", file="f", node_name="d2"),
+                            dict(driver="raw", file="nothing", node_name="d2"),
+                            dict(driver="raw", file="d1", node_name="f"),
+                            dict(driver="file", filename=two.name, node_name="d2")):
+                    with self.assertRaises(rhea.QmpError):
+                        m.qmp("blockdev-add", **bad)
+                m.qmp("device_add", driver="virtio-blk-pci", drive="d1", bus="r1", id="b")
+                with self.assertRaises(rhea.QmpError):
+                    m.qmp("device_add", driver="virtio-blk-pci", drive="d1", bus="r1", id="c")
+                self.assertEqual([b["inserted"]["node-name"] for b in m.qmp("query-block")][1], "d1")
+                for busy in ("f", "d1", names[0]):
+                    with self.assertRaises(rhea.QmpError):
+                        m.qmp("blockdev-del", node_name=busy)
+                m.qmp.hmp("block_resize d0 2")
+                self.assertEqual(os.path.getsize(one.name), 2 << 20)
 
     def net(self, device, netdev_more=(), **options):
         """A machine with a NIC and our end of its wire."""

@@ -13,7 +13,8 @@ AVAIL, USED = 1 << 7, 1 << 15
 NEEDS_RESET = 0x40
 
 # Where a slot's registers are put: room for every slot of a bus.
-LEGACY_AT, MSIX_AT, MODERN_AT = 0xC000, 0xE2000000, 0xE1000000
+LEGACY_AT, MSIX_AT, MODERN_AT = 0xC000, 0xE1000000, 0xE1000000
+BAR4 = MODERN_AT  # of slot 0
 # Messages are written to memory of the guest, so that they can be read back: a line for each vector.
 MESSAGES_AT, MESSAGE = 0x8000, 0x5A00
 
@@ -43,6 +44,10 @@ class Pci:
         self._select(reg)
         port = 0xCFC + (reg & 3)
         {1: self.qtest.outb, 2: self.qtest.outw, 4: self.qtest.outl}[size](port, value)
+
+    def find(self, capability):
+        """Where it lies, or 0."""
+        return next((at for at, kind in self.capabilities() if kind == capability), 0)
 
     def capabilities(self):
         at = self.read(0x34, 1)
@@ -132,7 +137,7 @@ class Device:
     """A device in a slot of a bus: mapped, reset, negotiated up to FEATURES_OK. interrupts: "msix",
     "pin" or None."""
 
-    def __init__(self, qtest, slot, features=0, packed=False, legacy=False, interrupts=None, bus=0):
+    def __init__(self, qtest, slot, features=0, packed=False, bus=0, legacy=False, interrupts=None):
         self.qtest, self.packed, self.legacy = qtest, packed, legacy
         self.pci = pci = Pci(qtest, slot, bus)
         assert pci.read(0, 2) == 0x1AF4, "no virtio device in slot %u" % slot
@@ -152,12 +157,15 @@ class Device:
                 self.capability[pci.read(at + 3, 1)] = at
         if not legacy:
             place = {k: self.bar4 + pci.read32(at + 8) for k, at in self.capability.items()}
-            self.common, self.notify, self.isr_at, self.config = (place[k] for k in (1, 2, 3, 4))
+            self.common, self.notify, self.isr, self.config = (place[k] for k in (1, 2, 3, 4))
             self.notify_step = pci.read32(self.capability[2] + 16)
         self.with_msix = interrupts == "msix"
         if self.with_msix:
             self._msix_on()
         self.set_status(0)
+        end = time.monotonic() + rhea.PATIENCE
+        while self.status():  # 2.4.2: then the reset is over
+            assert time.monotonic() < end, "the reset does not end"
         self.set_status(1)
         self.set_status(3)
         self.negotiate(features)
@@ -226,8 +234,8 @@ class Device:
         write = {1: self.qtest.writeb, 2: self.qtest.writew, 4: self.qtest.writel}[size]
         write(self.common + offset, value)
 
-    def isr(self):
-        return self.qtest.inb(self.port + 19) if self.legacy else self.qtest.readb(self.isr_at)
+    def take_isr(self):
+        return self.qtest.inb(self.port + 19) if self.legacy else self.qtest.readb(self.isr)
 
     def config_r(self, offset, size):
         if self.legacy:
@@ -304,6 +312,6 @@ class Device:
         """By message or, with the pin, by the bit of the ISR register."""
         end = time.monotonic() + rhea.PATIENCE
         while time.monotonic() < end:
-            if self.message(vector) if self.with_msix else self.isr() & bit:
+            if self.message(vector) if self.with_msix else self.take_isr() & bit:
                 return
         raise rhea.Timeout("no interrupt")

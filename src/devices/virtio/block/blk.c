@@ -409,6 +409,7 @@ static void blk_forget_failed(VirtioBlk *b)
 static void blk_retry_failed(VirtioBlk *b)
 {
     BlkRequest *list = g_steal_pointer(&b->failed);
+    b->conf.backend.io_status = BLOCK_DEVICE_IO_STATUS_OK;
     if (!list) {
         return;
     }
@@ -561,7 +562,7 @@ static void blk_get_config(VirtioDevice *vdev, uint8_t *c)
     VirtioBlk *b = virtio_blk_cast(vdev);
     const BlockConf *conf = &b->conf;
     uint32_t block = conf->logical_block_size;
-    memset(c, 0, BLK_CONFIG_SIZE);
+    memset(c, 0, BLK_CONFIG_SIZE_ERASE);
     st64_le(c + BLK_CONFIG_CAPACITY, b->capacity);
     /* Header and status take an entry each. */
     st32_le(c + BLK_CONFIG_SEG_MAX, (b->seg_max_adjust ? b->queue_size : SEG_MAX_RING) - 2);
@@ -691,7 +692,9 @@ static bool blk_realize(VirtioDevice *vdev, Error **errp)
     b->notify_bh = bh_new(event_loop_main(), blk_notify_bh, b);
     b->failure_bh = bh_new(event_loop_main(), blk_take_failures, b);
     b->notify_pending = g_new0(bool, b->num_queues);
-    virtio_init(vdev, "virtio-blk", VIRTIO_ID_BLOCK, BLK_CONFIG_SIZE);
+    virtio_init(vdev, "virtio-blk", VIRTIO_ID_BLOCK,
+                virtio_host_has_feature(vdev, VIRTIO_BLK_F_SECURE_ERASE) ? BLK_CONFIG_SIZE_ERASE
+                                                                         : BLK_CONFIG_SIZE);
     for (unsigned i = 0; i < b->num_queues; i++) {
         virtio_add_queue(vdev, b->queue_size, blk_handle);
     }

@@ -421,6 +421,10 @@ static bool net_check_properties(const VirtioNet *n, Error **errp)
         error_set(errp, "duplex must be 'half' or 'full', got '%s'", n->duplex);
         return false;
     }
+    if (n->speed < -1) {
+        error_set(errp, "speed must be 0 or more, or -1 for unknown, got %d", n->speed);
+        return false;
+    }
     if (n->host_mtu && (n->host_mtu < 68)) {
         error_set(errp, "host_mtu must be at least 68, got %u", n->host_mtu);
         return false;
