@@ -20,6 +20,7 @@
 #include "base/report.h"
 #include "event/loop.h"
 #include "net/netdev.h"
+#include "net/tap-vhost.h"
 
 enum { FRAMES_A_TURN = 50, HEADER_SMALL = 10, TAP_IOV_MAX = 1024, HEADER_MAX = 20 };
 
@@ -35,12 +36,14 @@ typedef struct TapClient {
     unsigned host_header_len;
     unsigned can; /* NET_OFFLOAD_ bits that the kernel knows */
     bool read_blocked, write_blocked, enabled;
+    bool in_kernel; /* vhost reads and writes it */
     uint8_t in[NET_FRAME_MAX];
 } TapClient;
 
 static void tap_watch(TapClient *t)
 {
-    fd_watch_enable(t->watch, t->enabled && !t->read_blocked, t->enabled && t->write_blocked);
+    bool ours = t->enabled && !t->in_kernel;
+    fd_watch_enable(t->watch, ours && !t->read_blocked, ours && t->write_blocked);
 }
 
 static void tap_sent(NetClient *nc, size_t len)
@@ -131,6 +134,7 @@ static bool run_script(const char *script, const char *ifname, Error **errp)
 static void tap_finish(NetClient *nc)
 {
     TapClient *t = (TapClient *)nc;
+    tap_vhost_detach(nc);
     fd_watch_free(t->watch);
     if (t->downscript) {
         ERROR_AUTO err = NULL;
@@ -520,39 +524,13 @@ bool net_bridge_create(const char *id, const void *options, Error **errp)
     return tap_create_by_helper(id, &tap, errp);
 }
 
-/* The kernel's own vhost and what is about it. */
-static bool tap_check_vhost(const NetdevTapOptions *o, Error **errp)
-{
-    if ((o->has_vhost && o->vhost) || o->vhostfd || o->vhostfds ||
-        (o->has_vhostforce && o->vhostforce)) {
-        error_set(errp, "vhost=on is not possible, frames go through this process; for a back end "
-                        "that works the rings itself use -netdev vhost-user");
-        return false;
-    }
-    if (o->has_poll_us && o->poll_us) {
-        error_set(errp, "'poll-us' is for vhost=on, which is not possible");
-        return false;
-    }
-    return true;
-}
-
 static const char *script_or_none(const char *script)
 {
     return script && strcmp(script, "no") ? script : NULL;
 }
 
-bool net_tap_create(const char *id, const void *options, Error **errp)
+static bool tap_create_named(const char *id, const NetdevTapOptions *o, Error **errp)
 {
-    const NetdevTapOptions *o = options;
-    if (!tap_check_vhost(o, errp)) {
-        return false;
-    }
-    if ((o->helper || o->br) && !o->fd && !o->fds) {
-        return tap_create_by_helper(id, o, errp);
-    }
-    if (o->fd || o->fds) {
-        return tap_create_given(id, o, errp);
-    }
     char ifname[IFNAMSIZ] = "";
     if (o->ifname && (!o->ifname[0] || strlen(o->ifname) >= IFNAMSIZ)) {
         error_set(errp, "'ifname' expects 1 to %d characters, got '%s'", IFNAMSIZ - 1, o->ifname);
@@ -584,5 +562,55 @@ bool net_tap_create(const char *id, const void *options, Error **errp)
     }
     TapClient *first = (TapClient *)net_netdev_find(id);
     first->downscript = g_strdup(script_or_none(o->downscript));
+    return true;
+}
+
+/* --- vhost --- */
+
+static void tap_in_kernel(NetClient *nc, bool on)
+{
+    TapClient *t = (TapClient *)nc;
+    t->in_kernel = on;
+    tap_watch(t);
+}
+
+static bool tap_add_vhost(const char *id, const NetdevTapOptions *o, Error **errp)
+{
+    NetClient *clients[NET_QUEUES_MAX];
+    TapVhostQueue queues[NET_QUEUES_MAX];
+    unsigned count = net_client_queues(id, clients, NET_QUEUES_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        queues[i] = (TapVhostQueue){ clients[i], ((TapClient *)clients[i])->fd };
+    }
+    return tap_vhost_attach(id, o, queues, count, tap_in_kernel, errp);
+}
+
+bool net_tap_create(const char *id, const void *options, Error **errp)
+{
+    const NetdevTapOptions *o = options;
+    bool wanted = tap_vhost_wanted(o);
+    if ((o->vhostfd || o->vhostfds) && !wanted) {
+        error_set(errp, "'vhostfd' and 'vhostfds' have a meaning with vhost=on only");
+        return false;
+    }
+    if (o->vhostfd && o->vhostfds) {
+        error_set(errp, "'vhostfd' and 'vhostfds' exclude each other");
+        return false;
+    }
+    if (o->has_poll_us && o->poll_us && !wanted) {
+        error_set(errp, "'poll-us' has a meaning with vhost=on only");
+        return false;
+    }
+    bool given = o->fd || o->fds;
+    bool made = given                ? tap_create_given(id, o, errp)
+                : o->helper || o->br ? tap_create_by_helper(id, o, errp)
+                                     : tap_create_named(id, o, errp);
+    if (!made) {
+        return false;
+    }
+    if (wanted && !tap_add_vhost(id, o, errp)) {
+        tap_remove_all(id);
+        return false;
+    }
     return true;
 }

@@ -6,27 +6,27 @@
 #include "schema/net.h"
 #include "vhost/user/await.h"
 
-struct VhostNet {
+typedef struct VhostUserNet {
+    VhostNet parent;
     char *id;
     VhostUser *vu;
-    VhostDevice *dev;
     NetClient **queues; /* pairs of them; NULL once freed */
     unsigned pairs;
     unsigned clients; /* queues that still exist */
     bool connected;
     VhostUserAwait *await; /* NULL: start-up does not wait for it */
-};
+} VhostUserNet;
 
 typedef struct VhostClient {
     NetClient client;
-    VhostNet *net;
+    VhostUserNet *net;
 } VhostClient;
 
 /* --- The back end comes and goes --- */
 
 static void vhost_net_connected(void *opaque, bool up)
 {
-    VhostNet *net = opaque;
+    VhostUserNet *net = opaque;
     net->connected = up;
     for (unsigned i = 0; i < net->pairs; i++) {
         if (net->queues[i]) {
@@ -40,7 +40,7 @@ static void vhost_net_connected(void *opaque, bool up)
 
 static void vhost_net_refused(void *opaque, const Error *why)
 {
-    vhost_user_await_refused(((VhostNet *)opaque)->await, why);
+    vhost_user_await_refused(((VhostUserNet *)opaque)->await, why);
 }
 
 static const VhostDeviceOps vhost_net_device_ops = {
@@ -60,10 +60,10 @@ static size_t vhost_client_receive(NetClient *nc, const struct iovec *iov, unsig
     return len;
 }
 
-static void vhost_net_free(VhostNet *net)
+static void vhost_net_free(VhostUserNet *net)
 {
     vhost_user_await_free(net->await);
-    vhost_device_free(net->dev);
+    vhost_device_free(net->parent.dev);
     g_free(net->queues);
     g_free(net->id);
     g_free(net);
@@ -71,7 +71,7 @@ static void vhost_net_free(VhostNet *net)
 
 static void vhost_client_finish(NetClient *nc)
 {
-    VhostNet *net = ((VhostClient *)nc)->net;
+    VhostUserNet *net = ((VhostClient *)nc)->net;
     net->queues[nc->queue_index] = NULL;
     nc->vhost = NULL;
     if (!--net->clients) {
@@ -128,26 +128,17 @@ static const NetClientOps vhost_client_ops = {
 
 /* --- For NICs --- */
 
-VhostNet *vhost_net_of(const NetClient *peer)
+static void vhost_user_net_announce(VhostNet *base, const uint8_t mac[6])
 {
-    return peer && peer->ops == &vhost_client_ops ? ((const VhostClient *)peer)->net : NULL;
-}
-
-VhostDevice *vhost_net_device(VhostNet *net)
-{
-    return net->dev;
-}
-
-void vhost_net_announce(VhostNet *net, const uint8_t mac[6])
-{
+    VhostUserNet *net = (VhostUserNet *)base;
     if (net->connected) {
         vhost_user_send_rarp(net->vu, mac);
     }
 }
 
-void vhost_net_set_mtu(VhostNet *net, uint16_t mtu)
+static void vhost_user_net_set_mtu(VhostNet *base, uint16_t mtu)
 {
-    vhost_user_set_mtu(net->vu, mtu);
+    vhost_user_set_mtu(((VhostUserNet *)base)->vu, mtu);
 }
 
 /* --- Making it --- */
@@ -155,7 +146,7 @@ void vhost_net_set_mtu(VhostNet *net, uint16_t mtu)
 #define VHOST_NET_PROTOCOL_FEATURES \
     (BIT64(VHOST_USER_PF_MQ) | BIT64(VHOST_USER_PF_RARP) | BIT64(VHOST_USER_PF_NET_MTU))
 
-static VhostNet *vhost_net_new(const char *id, const NetdevVhostUserOptions *o, Error **errp)
+static VhostUserNet *vhost_net_new(const char *id, const NetdevVhostUserOptions *o, Error **errp)
 {
     Chardev *chr = chardev_find_or_error(o->chardev, errp);
     if (!chr) {
@@ -179,26 +170,31 @@ static VhostNet *vhost_net_new(const char *id, const NetdevVhostUserOptions *o, 
     if (!vu) {
         return NULL;
     }
-    VhostNet *net = g_new0(VhostNet, 1);
+    VhostUserNet *net = g_new0(VhostUserNet, 1);
     net->id = g_strdup(id);
     net->vu = vu;
     net->pairs = pairs;
     net->queues = g_new0(NetClient *, pairs);
-    net->dev = vhost_device_new(vhost_user_backend(vu), label, &vhost_net_device_ops, net);
+    net->parent = (VhostNet){
+        .dev = vhost_device_new(vhost_user_backend(vu), label, &vhost_net_device_ops, net),
+        .backend_features = vhost_net_backend_features,
+        .announce = vhost_user_net_announce,
+        .set_mtu = vhost_user_net_set_mtu,
+    };
     return net;
 }
 
 bool net_vhost_user_create(const char *id, const void *options, Error **errp)
 {
     const NetdevVhostUserOptions *o = options;
-    VhostNet *net = vhost_net_new(id, o, errp);
+    VhostUserNet *net = vhost_net_new(id, o, errp);
     if (!net) {
         return false;
     }
     for (unsigned i = 0; i < net->pairs; i++) {
         NetClient *nc = net_client_new(&vhost_client_ops, NULL, id, NULL);
         ((VhostClient *)nc)->net = net;
-        nc->vhost = net;
+        nc->vhost = &net->parent;
         nc->queue_index = i;
         nc->link_down = true; /* until the back end is there */
         net->queues[i] = nc;

@@ -18,6 +18,14 @@ const uint64_t vhost_net_backend_features =
     BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_IN_ORDER) | BIT64(VIRTIO_F_NOTIFICATION_DATA) |
     BIT64(VIRTIO_F_RING_RESET);
 
+/* A tap makes and takes the frames, and the kernel only moves them: it has a say in their headers
+ * and in the rings. */
+const uint64_t vhost_net_kernel_features =
+    BIT64(VIRTIO_NET_F_MRG_RXBUF) | BIT64(VIRTIO_NET_F_RSS) | BIT64(VIRTIO_NET_F_HASH_REPORT) |
+    BIT64(VIRTIO_F_NOTIFY_ON_EMPTY) | BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX) |
+    BIT64(VIRTIO_F_VERSION_1) | BIT64(VIRTIO_F_ACCESS_PLATFORM) | BIT64(VIRTIO_F_RING_PACKED) |
+    BIT64(VIRTIO_F_IN_ORDER) | BIT64(VIRTIO_F_NOTIFICATION_DATA) | BIT64(VIRTIO_F_RING_RESET);
+
 static VhostNet *net_vhost(const VirtioNet *n)
 {
     return n->nic ? vhost_net_of(n->nic->queues[0]->peer) : NULL;
@@ -34,8 +42,8 @@ static VhostNet *net_vhost(const VirtioNet *n)
 
 static uint64_t net_vhost_offered(VirtioNet *n, VhostNet *v)
 {
-    return vhost_device_filter_features(vhost_net_device(v), n->vhost_wanted,
-                                        vhost_net_backend_features, ASSUMED_FEATURES);
+    return vhost_device_filter_features(vhost_net_device(v), n->vhost_wanted, v->backend_features,
+                                        ASSUMED_FEATURES);
 }
 
 uint64_t net_vhost_features(VirtioNet *n, uint64_t features, Error **errp)
@@ -48,8 +56,10 @@ uint64_t net_vhost_features(VirtioNet *n, uint64_t features, Error **errp)
     /* An eventfd carries no data. Notification coalescing would need a word with the back end for
      * which there is no message. */
     features &= ~(BIT64(VIRTIO_NET_F_NOTF_COAL) | BIT64(VIRTIO_NET_F_VQ_NOTF_COAL) |
-                  BIT64(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS) | BIT64(VIRTIO_F_RING_RESET) |
-                  BIT64(VIRTIO_F_NOTIFICATION_DATA));
+                  BIT64(VIRTIO_F_RING_RESET) | BIT64(VIRTIO_F_NOTIFICATION_DATA));
+    if (!v->guest_offloads) {
+        features &= ~BIT64(VIRTIO_NET_F_CTRL_GUEST_OFFLOADS);
+    }
     n->vhost_wanted = features;
     uint64_t offered = net_vhost_offered(n, v);
     uint64_t missing = asked & ~offered;

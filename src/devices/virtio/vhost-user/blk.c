@@ -14,7 +14,8 @@ typedef struct VhostUserBlk {
     VhostUserBase parent;
     uint16_t num_queues;
     uint32_t queue_size;
-    bool wce_chosen; /* by the driver */
+    int32_t bootindex; /* -1: none */
+    bool wce_chosen;   /* by the driver */
     uint8_t wce;
 } VhostUserBlk;
 
@@ -99,6 +100,8 @@ static const Field blk_properties[] = {
                 .help = "request queues; one for each CPU, as far as the back end has them"),
     PROP_UINT32("queue-size", VhostUserBlk, queue_size, QUEUE_SIZE,
                 .help = "entries; a power of two"),
+    PROP_INT32("bootindex", VhostUserBlk, bootindex, -1, PROP_RANGE(-1, INT32_MAX),
+               .help = "place in the boot order; -1: none"),
     BLK_BIT("config-wce", VIRTIO_BLK_F_CONFIG_WCE, "let the driver switch the write cache"),
     BLK_BIT("discard", VIRTIO_BLK_F_DISCARD, "offer discards"),
     BLK_BIT("write-zeroes", VIRTIO_BLK_F_WRITE_ZEROES, "offer writing zeros without data"),

@@ -21,6 +21,7 @@ typedef struct VhostUserFs {
     uint16_t num_request_queues;
     uint16_t queue_size;
     uint64_t cache_size;
+    int32_t bootindex; /* -1: none */
 } VhostUserFs;
 
 static bool fs_make_shape(VhostUserBase *b, VhostUserShape *s, Error **errp)
@@ -63,6 +64,8 @@ static const Field fs_properties[] = {
                 .help = "queues beside the one for urgent requests"),
     PROP_UINT16("queue-size", VhostUserFs, queue_size, FS_QUEUE_SIZE,
                 .help = "entries; a power of two"),
+    PROP_INT32("bootindex", VhostUserFs, bootindex, -1, PROP_RANGE(-1, INT32_MAX),
+               .help = "place in the boot order; -1: none"),
     PROP_SIZE("cache-size", VhostUserFs, cache_size, 0,
               .help = "size of a window for direct access; only 0, there is none"),
     {}

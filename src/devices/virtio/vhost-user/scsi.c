@@ -43,6 +43,7 @@ typedef struct VhostUserScsi {
     uint32_t queue_size;
     uint32_t max_sectors;
     uint32_t cmd_per_lun;
+    int32_t bootindex; /* -1: none */
 } VhostUserScsi;
 
 static bool scsi_make_shape(VhostUserBase *b, VhostUserShape *s, Error **errp)
@@ -101,6 +102,8 @@ static const Field scsi_properties[] = {
                 .help = "largest transfer, in sectors of 512 bytes"),
     PROP_UINT32("cmd_per_lun", VhostUserScsi, cmd_per_lun, 128,
                 .help = "commands that a unit takes at a time"),
+    PROP_INT32("bootindex", VhostUserScsi, bootindex, -1, PROP_RANGE(-1, INT32_MAX),
+               .help = "place in the boot order; -1: none"),
     SCSI_BIT("hotplug", VIRTIO_SCSI_F_HOTPLUG, true, "targets may come and go"),
     SCSI_BIT("param_change", VIRTIO_SCSI_F_CHANGE, true, "units may change"),
     SCSI_BIT("t10_pi", VIRTIO_SCSI_F_T10_PI, false, "offer protection information"),

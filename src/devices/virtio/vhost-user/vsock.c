@@ -3,7 +3,7 @@
  * 5.10). The back end works receive and transmit queue; the event queue is worked here.
  */
 #include "devices/virtio/vhost-user/base.h"
-#include "devices/virtio/vhost-user/vsock-spec.h"
+#include "devices/virtio/vsock/vsock-spec.h"
 
 typedef struct VhostUserVsock {
     VhostUserBase parent;

@@ -1,6 +1,6 @@
 /* The socket device, whoever carries its packets: VIRTIO 1.3 section 5.10. */
-#ifndef DEVICES_VIRTIO_VHOST_USER_VSOCK_SPEC_H
-#define DEVICES_VIRTIO_VHOST_USER_VSOCK_SPEC_H
+#ifndef DEVICES_VIRTIO_VSOCK_VSOCK_SPEC_H
+#define DEVICES_VIRTIO_VSOCK_VSOCK_SPEC_H
 
 #include "base/iov.h"
 #include "devices/virtio/virtio.h"
