@@ -22,7 +22,7 @@ class Driver(virtio.Device):
     """Blocks over one queue."""
 
     def __init__(self, qtest, slot, features=0, packed=False, queue=0, bus=0):
-        super().__init__(qtest, slot, features, packed, bus)
+        super().__init__(qtest, slot, features, packed, bus=bus)
         self.queue = virtio.Queue(self, queue, RINGS)
         self.ready()
 
@@ -68,6 +68,10 @@ class Machine(unittest.TestCase):
                 return
             self.assertLess(time.monotonic(), end, "still %s" % found)
             time.sleep(0.01)
+
+    def reset(self, m):
+        m.qmp("system_reset")
+        m.qmp.event("RESET")  # once the back end has let go of the queues
 
     def wait_running(self, m):
         end = time.monotonic() + rhea.PATIENCE
@@ -159,11 +163,11 @@ class Disk(Machine):
             self.wait_running(m)
             for _ in range(3):
                 self.check_contents(Driver(m.qtest, 5))
-                m.qmp("system_reset")
+                self.reset(m)
             d = Driver(m.qtest, 5)
             daemon.kill()
             m.qmp.event("VHOST_USER_DISCONNECTED")
-            m.qmp("system_reset")
+            self.reset(m)
             daemon.start()
             m.qmp.event("VHOST_USER_CONNECTED")
             self.check_contents(Driver(m.qtest, 5))
@@ -218,9 +222,10 @@ class Disk(Machine):
         with self.daemon() as daemon, self.machine(daemon, None, *port) as m:
             bridge = virtio.Pci(m.qtest, 6)
             bridge.write32(0x18, 0x010100)  # secondary bus 1
-            bridge.write32(0x20, virtio.BAR4 >> 16 & 0xFFF0 | virtio.BAR4 & 0xFFF00000)
+            at = virtio.MODERN_AT
+            bridge.write32(0x20, at >> 16 & 0xFFF0 | at & 0xFFF00000)
             bridge.write32(4, 7)
-            slot = bridge.find(0x10) + 0x18  # Express capability: slot control, slot status
+            slot = next(at for at, kind in bridge.capabilities() if kind == 0x10) + 0x18  # Express capability: slot control, slot status
             for name in ("d1", "d2"):
                 m.qmp("device_add", driver="vhost-user-blk-pci", id=name, chardev="c0", bus="port")
                 bridge.write32(slot, 0x0100)  # power on
@@ -330,7 +335,7 @@ class Share(Machine):
                 m.qmp.event("VHOST_USER_CONNECTED")
                 self.assertEqual(fuse.receive()[0], 0)
                 self.assertEqual(fuse.read("file"), self.data)
-                m.qmp("system_reset")
+                self.reset(m)
                 fuse = Fuse(m.qtest, 5)
                 fuse.start()
                 self.assertEqual(fuse.read("file"), self.data)

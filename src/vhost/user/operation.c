@@ -46,18 +46,18 @@ static uint16_t largest_ring(const VhostPlan *plan)
 }
 
 /* An area for other rings than those of now, or of before a reset, is worth nothing. */
+void inflight_prepare(VhostUserInflightArea *area, const VhostPlan *plan)
+{
+    const VhostUserInflight *l = &area->layout;
+    if (plan->fresh || l->queues != plan->count || l->queue_size != largest_ring(plan)) {
+        inflight_finish(area);
+    }
+}
+
 static unsigned if_inflight_needed(void *opaque)
 {
     VhostUser *vu = opaque;
-    if (!session_has(vu, VHOST_USER_PF_INFLIGHT_SHMFD)) {
-        return 0;
-    }
-    const VhostUserInflight *l = &vu->inflight.layout;
-    if (vu->inflight.fd >= 0 && (vu->plan->fresh || l->queues != vu->plan->count ||
-                                 l->queue_size != largest_ring(vu->plan))) {
-        inflight_finish(&vu->inflight);
-    }
-    return vu->inflight.fd < 0;
+    return session_has(vu, VHOST_USER_PF_INFLIGHT_SHMFD) && vu->inflight.fd < 0;
 }
 
 static bool fill_inflight_get(void *opaque, unsigned round, VhostUserMessage *msg, Error **errp)

@@ -21,6 +21,8 @@ typedef struct VhostUserInflightArea {
     VhostUserInflight layout;
 } VhostUserInflightArea;
 void inflight_finish(VhostUserInflightArea *area);
+/* Before a start. */
+void inflight_prepare(VhostUserInflightArea *area, const VhostPlan *plan);
 
 struct VhostUser {
     VhostBackend backend;

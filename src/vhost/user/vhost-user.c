@@ -365,6 +365,7 @@ static void backend_start(VhostBackend *b, const VhostPlan *plan, VhostDoneFn *d
         return;
     }
     vu->plan = plan;
+    inflight_prepare(&vu->inflight, plan);
     vu->starting_ns = clock_now(CLK_REALTIME);
     session_set_phase(vu, VHOST_USER_STARTING);
     script_run(&vu->script, vu->channel, script_start, session_started, vu);

@@ -10,6 +10,10 @@
 
 #define QUEUE_SIZE 128
 
+/* Up to and with the fields of write zeroes: back ends refuse to be asked for more than they know,
+ * and newer fields come with features that are not offered here. */
+#define CONFIG_SIZE (BLK_CONFIG_ZEROES_UNMAP + 4)
+
 typedef struct VhostUserBlk {
     VhostUserBase parent;
     uint16_t num_queues;
@@ -122,8 +126,8 @@ static const VhostUserModel blk_model = {
              .class_id = PCI_CLASS_STORAGE_SCSI,
              .category = DEVICE_CATEGORY_STORAGE,
              .vectors = VIRTIO_PCI_VECTORS_AUTO },
-    .shape = { .config_size = BLK_CONFIG_SIZE,
-               .backend_config = BLK_CONFIG_SIZE,
+    .shape = { .config_size = CONFIG_SIZE,
+               .backend_config = CONFIG_SIZE,
                .features = BIT64(VIRTIO_BLK_F_SIZE_MAX) | BIT64(VIRTIO_BLK_F_SEG_MAX) |
                            BIT64(VIRTIO_BLK_F_GEOMETRY) | BIT64(VIRTIO_BLK_F_RO) |
                            BIT64(VIRTIO_BLK_F_BLK_SIZE) | BIT64(VIRTIO_BLK_F_FLUSH) |
