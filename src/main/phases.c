@@ -488,19 +488,69 @@ static bool try_accel(StartUp *s, const char *name, json_t *properties, Error **
     return ok;
 }
 
+typedef struct AccelWish {
+    const char *name;
+    json_t *properties; /* borrowed; NULL: none */
+} AccelWish;
+
+/* What to try, in order; "-accel a:b" is "-accel a -accel b". The words are kept in `words`. */
+static bool list_accels(StartUp *s, GArray *wishes, GPtrArray *words, Error **errp)
+{
+    size_t given = config_count(s->config, accel);
+
+    for (size_t i = 0; i < ARRAY_LEN(default_accels) && !given; i++) {
+        AccelWish wish = { default_accels[i], NULL };
+        g_array_append_val(wishes, wish);
+    }
+    for (size_t i = 0; i < given; i++) {
+        const AccelOptions *o = config_at(s->config, accel, i);
+        if (strchr(o->accel, ':') && o->rest && json_object_size(o->rest)) {
+            error_set(errp,
+                      "-accel %s: properties need the one they are for; give each "
+                      "accelerator its own -accel",
+                      o->accel);
+            return false;
+        }
+        char **names = g_strsplit(o->accel, ":", -1);
+        for (char **name = names; *name; name++) {
+            g_ptr_array_add(words, *name);
+            AccelWish wish = { *name, o->rest };
+            g_array_append_val(wishes, wish);
+        }
+        g_free(names); /* the words live on */
+    }
+    return true;
+}
+
+/* Whoever asked for controllers in the kernel should know that there are none. */
+static void check_irqchip(StartUp *s)
+{
+    int wish = s->machine->kernel_irqchip;
+    if ((wish == ACCEL_IRQCHIP_WISH_ON || wish == ACCEL_IRQCHIP_WISH_SPLIT) &&
+        accel_irqchip() == ACCEL_IRQCHIP_OFF) {
+        report_warning("-machine kernel-irqchip=...: this accelerator has no interrupt controllers "
+                       "in the kernel; they are emulated");
+    }
+}
+
 /* In the order given; each that can't be had is one line, and the next is tried. */
 static PhaseResult start_accel(StartUp *s, Error **errp)
 {
-    size_t given = config_count(s->config, accel);
-    size_t count = given ? given : ARRAY_LEN(default_accels);
-    for (size_t i = 0; i < count; i++) {
-        const AccelOptions *o = given ? config_at(s->config, accel, i) : NULL;
+    g_autoptr(GArray) wishes = g_array_new(false, false, sizeof(AccelWish));
+    g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
+
+    if (!list_accels(s, wishes, words, errp)) {
+        return PHASE_FAILED;
+    }
+    for (unsigned i = 0; i < wishes->len; i++) {
+        const AccelWish *wish = &g_array_index(wishes, AccelWish, i);
         Error *err = NULL;
-        if (try_accel(s, o ? o->accel : default_accels[i], o ? o->rest : NULL, &err)) {
+        if (try_accel(s, wish->name, wish->properties, &err)) {
+            check_irqchip(s);
             phase_advance(PHASE_ACCEL_CREATED);
             return phase_result(machine_apply_compat(s->machine, errp));
         }
-        if (i + 1 == count) {
+        if (i + 1 == wishes->len) {
             error_propagate(errp, err);
         } else {
             error_report_and_free(err);

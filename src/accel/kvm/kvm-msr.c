@@ -22,6 +22,8 @@
 
 #define BATCH 128
 
+#define TSC_SLACK_SECONDS 10 /* between a write of the TSC and a read */
+
 /* The kernel's own MSRs: Documentation/virt/kvm/x86/msr.rst. Kept in X86State.kvm_msrs. */
 static const struct {
     uint32_t index;
@@ -229,10 +231,22 @@ bool kvm_get_msrs(KvmCpu *k)
 
 /* --- Writing --- */
 
+/* Some hosts take the TSC's new value and don't mind it: the guest's is the host's. */
+static void check_tsc(KvmCpu *k, uint64_t written)
+{
+    Batch b = { .head.nmsrs = 1, .entries[0].index = MSR_TSC };
+
+    if (kvm_vcpu_ioctl(k, KVM_GET_MSRS, &b) == 1 &&
+        b.entries[0].data - written > k->cpu->tsc_hz * TSC_SLACK_SECONDS) {
+        refuse(k->kvm, MSR_TSC, true, written);
+    }
+}
+
 bool kvm_put_msrs(KvmCpu *k)
 {
     Batch b;
     X86Cpu *cpu = k->cpu;
+    uint64_t tsc = 0;
 
     collect(k, &b);
     unsigned n = 0;
@@ -244,10 +258,11 @@ bool kvm_put_msrs(KvmCpu *k)
             value = *slot;
         } else if (e.index == MSR_TSC) {
             /* Left alone unless somebody here moved it: every write is a little off. */
-            if (cpu->state.tsc_offset == k->tsc_offset && k->tsc_written) {
+            if ((cpu->state.tsc_offset == k->tsc_offset && k->tsc_written) ||
+                is_refused(k->kvm, MSR_TSC)) {
                 continue;
             }
-            value = x86_tsc_now(cpu);
+            value = tsc = x86_tsc_now(cpu);
         } else if (!x86_msr_get(cpu, e.index, &value)) {
             continue;
         }
@@ -257,7 +272,13 @@ bool kvm_put_msrs(KvmCpu *k)
     b.head.nmsrs = n;
     k->tsc_offset = cpu->state.tsc_offset;
     k->tsc_written = true;
-    return transfer(k, &b, true);
+    if (!transfer(k, &b, true)) {
+        return false;
+    }
+    if (tsc) {
+        check_tsc(k, tsc);
+    }
+    return true;
 }
 
 /* --- kvmclock --- */

@@ -3,10 +3,14 @@
  *
  *     board IMAGE [CPUS [MODEL]]
  *
+ * BOARD_ACCEL names the accelerator ("jit"), BOARD_IRQCHIP its kernel-irqchip. With BOARD_TRACE
+ * there are ports and memory that log every access (devices.S): a read gives what the address says.
+ *
  * Loads a multiboot image with its addresses in the header (start.S) and starts it as the multiboot
  * specification says. The exit status is what the kernel writes to port 0xf4.
  */
 #include <glib.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +56,44 @@ static void end_write(void *opaque, hwaddr addr, uint64_t value, unsigned size)
 {
     exit_status = (int)value;
     event_loop_quit(event_loop_main());
+}
+
+/* --- Devices that log --- */
+
+#define TRACE_PORT   0x500
+#define TRACE_PORTS  0x40
+#define TRACE_MEMORY 0xd0000000u
+
+static MemoryRegion trace_io, trace_memory;
+static const char trace_names[2][8] = { "port", "memory" };
+
+static uint64_t trace_read(void *opaque, hwaddr addr, unsigned size)
+{
+    uint64_t value = (addr + 1) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - 8 * size);
+    printf("# %s read %u at 0x%x: 0x%" PRIx64 "\n", (char *)opaque, size, (unsigned)addr, value);
+    return value;
+}
+
+static void trace_write(void *opaque, hwaddr addr, uint64_t value, unsigned size)
+{
+    printf("# %s write %u at 0x%x: 0x%" PRIx64 "\n", (char *)opaque, size, (unsigned)addr, value);
+}
+
+static const MemoryRegionOps trace_ops = {
+    .read = trace_read,
+    .write = trace_write,
+    .valid = { .min = 1, .max = 8 },
+    .impl = { .min = 1, .max = 8 },
+};
+
+static void add_trace_devices(void)
+{
+    memory_region_init_io(&trace_io, NULL, &trace_ops, (void *)(uintptr_t)trace_names[0], "trace",
+                          TRACE_PORTS);
+    memory_region_add(io_root(), TRACE_PORT, &trace_io);
+    memory_region_init_io(&trace_memory, NULL, &trace_ops, (void *)(uintptr_t)trace_names[1],
+                          "trace", 4096);
+    memory_region_add(memory_root(), TRACE_MEMORY, &trace_memory);
 }
 
 static const MemoryRegionOps console_ops = { .read = read_nothing, .write = console_write };
@@ -138,17 +180,28 @@ int main(int argc, char **argv)
         }
         log_set_mask(mask);
     }
-    json_t *none = json_object();
-    if (!accel_start("jit-accel", none, object_container("/machine"), &error_abort) ||
-        !memory_region_init_ram(&ram, NULL, "ram", RAM_BYTES, &error_abort)) {
+    json_t *properties = json_object();
+    if (getenv("BOARD_IRQCHIP")) {
+        json_object_set_new(properties, "kernel-irqchip", json_string(getenv("BOARD_IRQCHIP")));
+    }
+    const char *accel = accel_type_for_name(getenv("BOARD_ACCEL") ?: "jit");
+    Error *err = NULL;
+    if (!accel || !accel_start(accel, properties, object_container("/machine"), &err)) {
+        printf("1..0 # SKIP %s\n", err ? error_message(err) : "no such accelerator");
+        return 77;
+    }
+    if (!memory_region_init_ram(&ram, NULL, "ram", RAM_BYTES, &error_abort)) {
         return 2;
     }
-    json_decref(none);
+    json_decref(properties);
     memory_region_add(memory_root(), 0, &ram);
     memory_region_init_io(&console, NULL, &console_ops, NULL, "console", 1);
     memory_region_add(io_root(), 0xe9, &console);
     memory_region_init_io(&end, NULL, &end_ops, NULL, "end", 4);
     memory_region_add(io_root(), 0xf4, &end);
+    if (getenv("BOARD_TRACE")) {
+        add_trace_devices();
+    }
 
     uint32_t entry = load(argv[1]);
     X86Cpu **cpus = g_new(X86Cpu *, count);
