@@ -164,6 +164,11 @@ typedef struct Queue {
 
 static void device_open(Device *d, unsigned slot, uint64_t bar)
 {
+    /* Machines are still being built while they wait for their back ends. */
+    double start = now();
+    while ((config_read(slot, 0) & 0xffff) != 0x1af4 && now() - start < PATIENCE) {
+        usleep(1000);
+    }
     config_write(slot, 0x20, bar);
     config_write(slot, 0x24, 0);
     config_write(slot, 4, 6);
@@ -357,11 +362,13 @@ static double run_blk(double seconds)
 static double run_net(double seconds)
 {
     Device a = { 0 }, b = { 0 };
-    Queue tx, rx;
+    Queue tx, rx, idle[2]; /* back ends begin when a pair is there */
     device_open(&a, SLOT_FIRST, BAR4_AT);
     device_open(&b, SLOT_FIRST + 1, BAR4_AT + 0x1000000);
     queue_open(&tx, &a, 1, 0);
     queue_open(&rx, &b, 0, 1);
+    queue_open(&idle[0], &a, 0, 2);
+    queue_open(&idle[1], &b, 1, 3);
     put("writeb", a.common + 20, 15);
     put("writeb", b.common + 20, 15);
     uint8_t *frame = memory + DATA_AT;

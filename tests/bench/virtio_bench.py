@@ -49,7 +49,7 @@ def measured(program, mode, *devices):
                                    stderr=subprocess.PIPE, text=True)
         try:
             end = time.monotonic() + START_SECONDS
-            while not os.path.exists(qtest):
+            while not (os.path.exists(qtest) and os.path.exists(memory)):
                 if process.poll() is not None or time.monotonic() > end:
                     raise bench.Skip("%s does not start: %s" % (program.name,
                                                                 process.stderr.read()[-300:]))

@@ -70,6 +70,7 @@ class Connection:
         self.memory = []  # (guest address, size, user address, map)
         self.fds = []
         self.features = self.protocol_features = 0
+        self.status = 0
         self.request_sock = None
         self.dirty_log = None
         self.closed = False
@@ -128,7 +129,8 @@ class Connection:
     def handle(self, m):
         b = self.backend
         answers = {GET_FEATURES: b.features, GET_PROTOCOL_FEATURES: b.protocol_features,
-                   GET_QUEUE_NUM: b.queue_pairs, GET_MAX_MEM_SLOTS: b.mem_slots}
+                   GET_QUEUE_NUM: b.queue_pairs, GET_MAX_MEM_SLOTS: b.mem_slots,
+                   GET_STATUS: self.status}
         with self.lock:
             if m.code in answers:
                 self.send(m.code, struct.pack("<Q", answers[m.code]))
@@ -155,6 +157,8 @@ class Connection:
     def take(self, m):
         if m.code == SET_FEATURES:
             self.features = m.u64()
+        elif m.code == SET_STATUS:
+            self.status = m.u64()
         elif m.code == SET_PROTOCOL_FEATURES:
             self.protocol_features = m.u64()
         elif m.code == SET_MEM_TABLE:
