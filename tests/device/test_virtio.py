@@ -486,6 +486,31 @@ class Virtio(unittest.TestCase):
             text = m.qmp.hmp("info network")
             self.assertIn("nic: index=0,type=nic,model=virtio-net-pci,macaddr=52:54:00:aa:bb:cc", text)
 
+    def test_stop_with_frames(self):
+        """A frame that waits at the peer while the machine stops is sent once, afterwards."""
+        m, ours = self.net("")
+        with m, ours:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            d = virtio.Device(m.qtest, 6)
+            tx = virtio.Queue(d, 1, RINGS, size=256)
+            d.ready()
+            m.qtest.write(DATA, bytes(12 + 1000))
+            count = 200
+            for i in range(count):
+                m.qtest.write(DATA + 0x1000 * i, bytes(12) + struct.pack("<I", i) + bytes(996))
+                tx.add([(DATA + 0x1000 * i, 1012, False)])
+            tx.kick()
+            m.qmp("stop")
+            used = m.qtest.readw(tx.device + 2)
+            self.assertLess(used, count)
+            got = [struct.unpack_from("<I", ours.recv(2000))[0] for _ in range(used)]
+            m.qmp("cont")
+            while len(got) < count:
+                got.append(struct.unpack_from("<I", ours.recv(2000))[0])
+            self.assertEqual(got, list(range(count)))
+            for _ in range(count):
+                tx.wait()
+
     def test_coalescing(self):
         """Interrupts are held back as the driver asked (5.1.6.5.9), by number and by time."""
         m, ours = self.net("")

@@ -305,7 +305,8 @@ class Device:
         """Whether the vector's message came since the last look."""
         at = MESSAGES_AT + 4 * vector
         came = self.qtest.readl(at) == MESSAGE + vector
-        self.qtest.writel(at, 0)
+        if came:  # otherwise one that is just coming would be lost
+            self.qtest.writel(at, 0)
         return came
 
     def wait_interrupt(self, vector, bit=1):

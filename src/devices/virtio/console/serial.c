@@ -180,6 +180,13 @@ static void serial_forget_pending(VirtioSerial *s)
     g_queue_clear_full(&s->pending, (GDestroyNotify)g_bytes_unref);
 }
 
+static void serial_forget_saved(void *opaque)
+{
+    VirtioSerial *s = opaque;
+    g_clear_pointer(&s->saved, g_free);
+    s->saved_len = 0;
+}
+
 static void serial_reset(VirtioDevice *vdev)
 {
     VirtioSerial *s = virtio_serial_cast(vdev);
@@ -249,17 +256,81 @@ static void serial_unrealize(VirtioDevice *vdev)
     VirtioSerial *s = virtio_serial_cast(vdev);
     bus_finish(g_steal_pointer(&s->bus));
     serial_forget_pending(s);
+    serial_forget_saved(s);
     g_clear_pointer(&s->ports, g_free);
     virtio_finish(vdev);
 }
 
+/* --- state: control messages that found no buffer yet --- */
+
+enum { SAVED_MAX = 1024 * 1024, LENGTH_BYTES = 4 };
+
+static bool serial_pre_save(void *opaque, Error **errp)
+{
+    VirtioSerial *s = opaque;
+    GByteArray *all = g_byte_array_new();
+    for (GList *l = s->pending.head; l; l = l->next) {
+        gsize len;
+        const void *data = g_bytes_get_data(l->data, &len);
+        uint8_t head[LENGTH_BYTES];
+        st32_le(head, len);
+        g_byte_array_append(all, head, sizeof(head));
+        g_byte_array_append(all, data, len);
+    }
+    s->saved_len = all->len;
+    s->saved = g_byte_array_free(all, false);
+    return true;
+}
+
+static bool serial_pre_load(void *opaque, Error **errp)
+{
+    VirtioSerial *s = opaque;
+    g_free(s->saved); /* of a load that failed */
+    s->saved = g_malloc(SAVED_MAX);
+    return true;
+}
+
+static bool serial_post_load(void *opaque, int version, Error **errp)
+{
+    VirtioSerial *s = opaque;
+    serial_forget_pending(s);
+    bool ok = true;
+    for (uint32_t at = 0; ok && at < s->saved_len;) {
+        uint32_t left = s->saved_len - at;
+        uint32_t len = left >= LENGTH_BYTES ? ld32_le(s->saved + at) : UINT32_MAX;
+        ok = len >= CONTROL_SIZE && len <= left - LENGTH_BYTES;
+        if (ok) {
+            g_queue_push_tail(&s->pending, g_bytes_new(s->saved + at + LENGTH_BYTES, len));
+            at += LENGTH_BYTES + len;
+        }
+    }
+    serial_forget_saved(s);
+    if (!ok) {
+        error_set(errp, "virtio-serial: the saved control messages can't be read");
+    }
+    return ok;
+}
+
 static const VmStateField serial_fields[] = { VMSTATE_VIRTIO(VirtioSerial),
                                               VMSTATE_BOOL(driver_ready, VirtioSerial),
+                                              VMSTATE_UINT32(saved_len, VirtioSerial),
+                                              { .name = "pending",
+                                                .kind = VMSTATE_KIND_UINT,
+                                                .offset = offsetof(VirtioSerial, saved),
+                                                .size = 1,
+                                                .count = SAVED_MAX,
+                                                .pointer = true,
+                                                .count_offset = offsetof(VirtioSerial, saved_len),
+                                                .count_size = 4 },
                                               {} };
 static const VmState serial_vmstate = {
     .name = "virtio-serial",
     .version = 1,
     .minimum_version = 1,
+    .pre_save = serial_pre_save,
+    .post_save = serial_forget_saved,
+    .pre_load = serial_pre_load,
+    .post_load = serial_post_load,
     .fields = serial_fields,
 };
 

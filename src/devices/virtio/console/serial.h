@@ -28,6 +28,10 @@ typedef struct VirtioSerial {
     GQueue pending;     /* GBytes: control messages without a buffer yet */
     VirtioPort **ports; /* max_ports, borrowed; NULL: free */
     bool driver_ready;  /* the driver of the control queue */
+
+    /* state only: pending in one piece, each message behind its length */
+    uint8_t *saved; /* owned */
+    uint32_t saved_len;
 } VirtioSerial;
 
 struct VirtioPort {

@@ -62,7 +62,7 @@ typedef struct VirtioNet {
     unsigned curr_pairs;
     NetPair *pairs;
     uint64_t vhost_wanted; /* features to offer as far as the back end has them */
-    bool multiqueue; /* MQ or RSS negotiated: the control queue is behind all pairs */
+    bool multiqueue;       /* MQ or RSS negotiated: the control queue is behind all pairs */
 
     /* the driver's wishes */
     MacAddress mac;
@@ -105,6 +105,8 @@ void net_rx_handle(NetPair *pair);
 
 void net_tx_handle(NetPair *pair);
 void net_tx_bh(void *pair);
+/* The machine stops: what waits at the peer is available again, and sent when it goes on. */
+void net_tx_pause(NetPair *pair);
 /* Give up what waits (reset). */
 void net_tx_drop(NetPair *pair);
 

@@ -161,6 +161,18 @@ void net_tx_handle(NetPair *pair)
     }
 }
 
+void net_tx_pause(NetPair *pair)
+{
+    bh_cancel(pair->tx_bh);
+    VirtqElement *e = g_steal_pointer(&pair->tx_waiting);
+    if (e) {
+        net_purge_queued(pair_client(pair));
+        /* The last that was taken: nothing is taken while one waits. */
+        virtqueue_unpop(pair->tx, e);
+        g_free(e);
+    }
+}
+
 void net_tx_drop(NetPair *pair)
 {
     bh_cancel(pair->tx_bh);

@@ -320,6 +320,14 @@ void net_coalescing_set(NetCoalescing *c, uint32_t max_packets, uint32_t max_use
     }
 }
 
+/* An interrupt that was held back doesn't outlive the machine's run. */
+static void net_coalescing_end(NetPair *p, Virtqueue *vq, NetCoalescing *c)
+{
+    if (c->pending) {
+        net_coalescing_fire(p, vq, c);
+    }
+}
+
 static void net_coalescing_clear(NetCoalescing *c)
 {
     timer_free(c->timer);
@@ -360,7 +368,9 @@ static void net_set_status(VirtioDevice *vdev, uint8_t status)
             net_rx_handle(p);
             bh_schedule(p->tx_bh);
         } else {
-            bh_cancel(p->tx_bh);
+            net_tx_pause(p);
+            net_coalescing_end(p, p->rx, &p->rx_coal);
+            net_coalescing_end(p, p->tx, &p->tx_coal);
         }
     }
 }
@@ -512,6 +522,9 @@ static bool net_post_load(void *opaque, int version, Error **errp)
         return false;
     }
     uint64_t offloads = n->guest_offloads;
+    if (n->parent.status & VIRTIO_STATUS_FEATURES_OK) {
+        net_failover_negotiated(n);
+    }
     net_set_headers(n);
     n->guest_offloads = offloads;
     net_apply_offloads(n);
@@ -530,6 +543,26 @@ static bool net_pre_save(void *opaque, Error **errp)
     n->curr_pairs_saved = n->curr_pairs;
     return true;
 }
+
+static const VmStateField coalescing_fields[] = { VMSTATE_UINT32(max_packets, NetCoalescing),
+                                                  VMSTATE_UINT32(max_usecs, NetCoalescing),
+                                                  {} };
+static const VmState coalescing_vmstate = {
+    .name = "virtio-net/coalescing",
+    .version = 1,
+    .minimum_version = 1,
+    .fields = coalescing_fields,
+};
+
+static const VmStateField pair_fields[] = { VMSTATE_STRUCT(rx_coal, NetPair, coalescing_vmstate),
+                                            VMSTATE_STRUCT(tx_coal, NetPair, coalescing_vmstate),
+                                            {} };
+static const VmState pair_vmstate = {
+    .name = "virtio-net/pair",
+    .version = 1,
+    .minimum_version = 1,
+    .fields = pair_fields,
+};
 
 static const VmStateField rss_fields[] = {
     VMSTATE_BOOL(enabled, NetRss),        VMSTATE_BOOL(redirect, NetRss),
@@ -563,6 +596,15 @@ static const VmStateField net_fields[] = { VMSTATE_VIRTIO(VirtioNet),
                                            VMSTATE_UINT64(guest_offloads, VirtioNet),
                                            VMSTATE_BOOL(multiqueue, VirtioNet),
                                            VMSTATE_STRUCT(rss, VirtioNet, rss_vmstate),
+                                           { .name = "pairs",
+                                             .kind = VMSTATE_KIND_STRUCT,
+                                             .offset = offsetof(VirtioNet, pairs),
+                                             .size = sizeof(NetPair),
+                                             .count = VIRTIO_QUEUE_MAX / 2,
+                                             .count_offset = offsetof(VirtioNet, max_pairs),
+                                             .count_size = MEMBER_SIZE(VirtioNet, max_pairs),
+                                             .pointer = true,
+                                             .state = &pair_vmstate },
                                            {} };
 static const VmState net_vmstate = {
     .name = "virtio-net",
