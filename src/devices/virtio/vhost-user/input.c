@@ -42,6 +42,7 @@ typedef struct VhostUserInput {
     char *serial;
     uint8_t select, subsel; /* the driver's */
     GArray *pieces;         /* InputPiece, those with something in them */
+    GArray *fresh;          /* the same, of the back end that just came; until it is complete */
     GArray *wanted;         /* InputPiece, to be fetched; select and subsel only */
     unsigned fetched;       /* of them */
 } VhostUserInput;
@@ -87,7 +88,7 @@ static void input_piece_fetched(void *opaque, const uint8_t *config, const Error
     p.len = MIN_OF(config[INPUT_CONFIG_LEN], INPUT_CONFIG_DATA_SIZE);
     memcpy(p.data, config + INPUT_CONFIG_DATA, p.len);
     if (p.len) {
-        g_array_append_val(in->pieces, p);
+        g_array_append_val(in->fresh, p);
         if (p.select == INPUT_SELECT_EV_BITS && p.subsel == EVENT_ABS) {
             input_want_axes(in, &p);
         }
@@ -107,6 +108,8 @@ static void input_selected(void *opaque, const Error *err)
 static void input_fetch_next(VhostUserInput *in)
 {
     if (in->fetched == in->wanted->len) {
+        g_clear_pointer(&in->pieces, g_array_unref);
+        in->pieces = g_steal_pointer(&in->fresh);
         vhost_user_base_settled(&in->parent);
         return;
     }
@@ -118,9 +121,9 @@ static void input_fetch_next(VhostUserInput *in)
 static void input_connected(VhostUserBase *b, bool again)
 {
     VhostUserInput *in = (VhostUserInput *)b;
-    g_clear_pointer(&in->pieces, g_array_unref);
+    g_clear_pointer(&in->fresh, g_array_unref);
     g_clear_pointer(&in->wanted, g_array_unref);
-    in->pieces = g_array_new(false, true, sizeof(InputPiece));
+    in->fresh = g_array_new(false, true, sizeof(InputPiece));
     in->wanted = g_array_new(false, true, sizeof(InputPiece));
     in->fetched = 0;
     input_want(in, INPUT_SELECT_NAME, 0);
@@ -183,6 +186,7 @@ static void input_unrealize(VhostUserBase *b)
 {
     VhostUserInput *in = (VhostUserInput *)b;
     g_clear_pointer(&in->pieces, g_array_unref);
+    g_clear_pointer(&in->fresh, g_array_unref);
     g_clear_pointer(&in->wanted, g_array_unref);
 }
 
