@@ -4,6 +4,7 @@
 
 #include <glib.h>
 
+#include "base/json.h"
 #include "config/config-internal.h"
 #include "config/keyval.h"
 #include "config/sugar.h"
@@ -359,7 +360,7 @@ static void note_help(Config *config, const OptionInfo *option, json_t *given)
 static json_t *load_json(const char *text, Error **errp)
 {
     json_error_t at;
-    json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, &at);
+    json_t *json = json_load_text(text, strlen(text), JSON_REJECT_DUPLICATES, &at);
 
     if (!json) {
         error_set(errp, "invalid JSON at column %d: %s", at.column, at.text);

@@ -1,6 +1,7 @@
 /* The human monitor's commands, but for "info" (hmp-info.c). */
 #include <string.h>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "bus/device.h"
 #include "bus/pci/pcie.h"
@@ -259,7 +260,7 @@ static bool run_qom_set(HmpCall *call, Error **errp)
         return object_set_text(obj, hmp_str(call, "property"), text, errp);
     }
     json_error_t why;
-    json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+    json_t *value = json_load_text(text, strlen(text), JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
     if (!value) {
         error_set(errp, "'%s' is no JSON: %s", text, why.text);
         return false;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/fd.h"
+#include "base/json.h"
 #include "base/report.h"
 #include "event/lock.h"
 #include "monitor/monitor-internal.h"
@@ -211,7 +212,7 @@ static void on_value(void *opaque, const char *text, size_t len)
     Monitor *mon = opaque;
     json_error_t why;
     Error *err = NULL;
-    json_t *object = json_loadb(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+    json_t *object = json_load_text(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
     if (!object) {
         error_set(&err, "JSON parse error, %s", why.text);
         queue_request(mon, NULL, err);

@@ -1,7 +1,10 @@
 /* The value engine (base/value.h): tables in, typed values out. */
 #include <glib.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/bits.h"
+#include "base/json.h"
 #include "base/value.h"
 
 /* --- A schema with one of everything --- */
@@ -610,6 +613,38 @@ static void test_custom(void)
                  "Parameter 'even' expects an even number");
 }
 
+/* JSON text can say all of uint64 */
+static void test_big_integers(void)
+{
+    static const struct {
+        const char *text;
+        const char *read; /* NULL: refused */
+    } rows[] = {
+        { "9223372036854775807", "9223372036854775807" },
+        { "9223372036854775808", "-9223372036854775808" },
+        { "[1, 18446744073709551615]", "[1,-1]" },
+        { "{\"a\": 18446744073709551615, \"18446744073709551615\\\"\": 2}",
+          "{\"a\":-1,\"18446744073709551615\\\"\":2}" },
+        { "18446744073709551616", NULL },
+        { "-9223372036854775809", NULL },
+        { "[18446744073709551615, ", NULL },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        json_error_t why;
+        json_t *json = json_load_text(rows[i].text, strlen(rows[i].text), JSON_DECODE_ANY, &why);
+        char *read = json ? json_dumps(json, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+        g_assert_cmpstr(read, ==, rows[i].read);
+        free(read);
+        json_decref(json);
+    }
+    json_error_t why;
+    json_t *most = json_load_text("18446744073709551615", 20, JSON_DECODE_ANY, &why);
+    uint64_t n = 0;
+    bool ok = value_parse(&value_type_uint64, &n, most, VALUE_MODE_TYPED, &error_abort);
+    g_assert_true(ok && n == UINT64_MAX);
+    json_decref(most);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -626,5 +661,6 @@ int main(int argc, char **argv)
     g_test_add_func("/value/invalid-utf8", test_invalid_utf8);
     g_test_add_func("/value/union-default", test_union_default);
     g_test_add_func("/value/custom", test_custom);
+    g_test_add_func("/value/big-integers", test_big_integers);
     return g_test_run();
 }
