@@ -34,13 +34,15 @@ const char *accel_type_for_name(const char *name)
     return klass ? class_name(klass) : NULL;
 }
 
-bool accel_start(const char *type_name, json_t *properties, Object *machine, Error **errp)
+static bool start(const char *type_name, json_t *properties, Object *machine, bool has_next,
+                  Error **errp)
 {
     Object *obj = object_try_new(type_name, TYPE_ACCEL, errp);
     if (!obj) {
         return false;
     }
     AccelClass *klass = accel_class_of(obj);
+    ((Accel *)obj)->has_next = has_next;
     if (!object_set_all(obj, properties, VALUE_MODE_TEXT, errp) ||
         (klass->probe && !klass->probe((Accel *)obj, errp)) ||
         !object_add_child(machine, ACCEL_CHILD, obj, errp)) {
@@ -54,6 +56,16 @@ bool accel_start(const char *type_name, json_t *properties, Object *machine, Err
     }
     obj->sealed = true;
     return true;
+}
+
+bool accel_start(const char *type_name, json_t *properties, Object *machine, Error **errp)
+{
+    return start(type_name, properties, machine, false, errp);
+}
+
+bool accel_start_or_next(const char *type_name, json_t *properties, Object *machine, Error **errp)
+{
+    return start(type_name, properties, machine, true, errp);
 }
 
 void accel_stop(void)

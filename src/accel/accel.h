@@ -16,6 +16,7 @@
 
 typedef struct Accel {
     Object parent;
+    bool has_next; /* another one is tried if this can't be had: one that would crawl says no */
 } Accel;
 
 /* Which interrupt controllers the accelerator itself has. */
@@ -107,6 +108,9 @@ const char *accel_type_for_name(const char *name);
  */
 MUST_CHECK bool accel_start(const char *type_name, json_t *properties, Object *machine,
                             Error **errp);
+/* The same for one after which another will be tried. */
+MUST_CHECK bool accel_start_or_next(const char *type_name, json_t *properties, Object *machine,
+                                    Error **errp);
 void accel_stop(void);
 AccelIrqchip accel_irqchip(void);
 /* Interrupts from notifiers, if the present accelerator can; NULL: watch them. */

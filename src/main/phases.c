@@ -468,7 +468,7 @@ static PhaseResult describe_board(StartUp *s, Error **errp)
 /* What is tried when neither -accel nor -machine accel= says. */
 static const char *const default_accels[] = { "jit" };
 
-static bool try_accel(StartUp *s, const char *name, json_t *properties, Error **errp)
+static bool try_accel(StartUp *s, const char *name, json_t *properties, bool last, Error **errp)
 {
     const char *type = accel_type_for_name(name);
     if (!type) {
@@ -480,7 +480,7 @@ static bool try_accel(StartUp *s, const char *name, json_t *properties, Error **
                                            !g_strcmp0(type, accel_type_for_name("tcg")))) {
         json_object_set_new(all, "perf-map", json_string("on"));
     }
-    bool ok = accel_start(type, all, &s->machine->parent, errp);
+    bool ok = (last ? accel_start : accel_start_or_next)(type, all, &s->machine->parent, errp);
     json_decref(all);
     if (!ok) {
         error_prepend(errp, "failed to initialize %s: ", name);
@@ -545,12 +545,13 @@ static PhaseResult start_accel(StartUp *s, Error **errp)
     for (unsigned i = 0; i < wishes->len; i++) {
         const AccelWish *wish = &g_array_index(wishes, AccelWish, i);
         Error *err = NULL;
-        if (try_accel(s, wish->name, wish->properties, &err)) {
+        bool last = i + 1 == wishes->len;
+        if (try_accel(s, wish->name, wish->properties, last, &err)) {
             check_irqchip(s);
             phase_advance(PHASE_ACCEL_CREATED);
             return phase_result(machine_apply_compat(s->machine, errp));
         }
-        if (i + 1 == wishes->len) {
+        if (last) {
             error_propagate(errp, err);
         } else {
             error_report_and_free(err);

@@ -228,7 +228,24 @@ static bool set_up_ring(Kvm *kvm, uint32_t entries, Error **errp)
 
 static bool kvm_accel_probe(Accel *accel, Error **errp)
 {
-    return kvm_probe(kvm_accel(accel)->device, errp);
+    double mips;
+    if (!kvm_probe(kvm_accel(accel)->device, &mips, errp)) {
+        return false;
+    }
+    if (mips >= KVM_USEFUL_MIPS) {
+        return true;
+    }
+    if (accel->has_next) {
+        error_set(errp,
+                  "it runs a kernel's code at %.1f million instructions a second here, without the "
+                  "hardware's help: too slow for an operating system",
+                  mips);
+        return false;
+    }
+    report_warning("accelerator 'kvm' runs a kernel's code at %.1f million instructions a second "
+                   "here, without the hardware's help; -accel jit is faster",
+                   mips);
+    return true;
 }
 
 static bool open_vm(Kvm *kvm, const char *device, Error **errp)

@@ -160,8 +160,11 @@ int kvm_enable_cap(const Kvm *kvm, uint32_t cap, uint64_t arg0);
 /* The current machine's, NULL if the accelerator is another. */
 Kvm *kvm_current(void);
 
-/* kvm-probe.c: one line why if a guest can't run here; leaves nothing behind. device: its node. */
-MUST_CHECK bool kvm_probe(const char *device, Error **errp);
+/* kvm-probe.c: one line why if a guest can't run here; leaves nothing behind. device: its node. mips:
+ * how fast kernel-mode code runs, in millions of instructions a second. */
+MUST_CHECK bool kvm_probe(const char *device, double *mips, Error **errp);
+/* Below this an operating system's boot takes minutes; hardware is a thousand times faster. */
+#define KVM_USEFUL_MIPS 20
 
 /* kvm-vcpu.c */
 MUST_CHECK bool kvm_vcpu_create(Kvm *kvm, Cpu *cpu, Error **errp);

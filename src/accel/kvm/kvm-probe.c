@@ -29,7 +29,10 @@
 #define PROBE_RUNS_MAX 64
 
 /* What the code below writes to the port, in this order. */
-static const char *const stages[] = { "real mode", "protected mode", "64-bit mode", "user mode" };
+static const char *const stages[] = { "real mode",   "protected mode", "64-bit mode", "64-bit mode",
+                                      "64-bit mode", "64-bit mode",    "user mode" };
+/* The stages that end a loop in 64-bit mode, whose time is taken; the shortest counts. */
+enum { LOOP_FIRST = 3, LOOP_LAST = 5, LOOP_INSTRUCTIONS = 2 * 20000 };
 
 /*
  * Real mode at 0:1000h, then 32-bit and 64-bit code, then ring 3 with IOPL 3. Tables of pages are
@@ -67,6 +70,13 @@ __asm__(".pushsection .rodata\n"
         "    ljmpl $0x18, $(3f - 1b + 0x1000)\n"
         ".code64\n"
         "3:  movb $2, %al\n"
+        "7:  outb %al, $0x80\n"
+        "    movl $20000, %ecx\n"
+        "8:  decl %ecx\n"
+        "    jnz 8b\n"
+        "    incb %al\n"
+        "    cmpb $5, %al\n"
+        "    jne 7b\n"
         "    outb %al, $0x80\n"
         "    pushq $0x2b\n"
         "    pushq $0x7000\n"
@@ -74,7 +84,7 @@ __asm__(".pushsection .rodata\n"
         "    pushq $0x23\n"
         "    pushq $(4f - 1b + 0x1000)\n"
         "    iretq\n"
-        "4:  movb $3, %al\n"
+        "4:  movb $6, %al\n"
         "    outb %al, $0x80\n"
         "5:  jmp 5b\n"
         ".balign 8\n"
@@ -123,6 +133,7 @@ typedef struct Probe {
     int fd, vm, vcpu, run_bytes;
     uint8_t *ram;
     unsigned stage;
+    int64_t loop_ns; /* the shortest time of a loop */
 } Probe;
 
 static void probe_unref(Probe *p)
@@ -260,9 +271,13 @@ static bool run(Probe *p, Error **errp)
         if (FAULT("KVM test run", errp)) {
             return false;
         }
+        int64_t began = clock_now(CLK_REALTIME);
         if (ioctl(p->vcpu, KVM_RUN, 0L) < 0) {
             error_set_errno(errp, errno, "guest code doesn't run in %s", where(p));
             return false;
+        }
+        if (p->stage >= LOOP_FIRST && p->stage <= LOOP_LAST) {
+            p->loop_ns = MIN_OF(p->loop_ns, clock_now(CLK_REALTIME) - began);
         }
         if (r->exit_reason != KVM_EXIT_IO || r->io.port != PROBE_PORT || r->io.size != 1) {
             error_set(errp, "guest code doesn't run in %s: exit reason %u%s", where(p),
@@ -332,7 +347,7 @@ static bool wait_done(Probe *p, int seconds)
     return p->done;
 }
 
-bool kvm_probe(const char *device, Error **errp)
+bool kvm_probe(const char *device, double *mips, Error **errp)
 {
     Probe *p = g_new0(Probe, 1);
     pthread_t thread;
@@ -342,6 +357,7 @@ bool kvm_probe(const char *device, Error **errp)
     p->refs = 2;
     p->device = g_strdup(device);
     p->fd = p->vm = p->vcpu = -1;
+    p->loop_ns = INT64_MAX;
     kvm_install_kick_handler();
     int err = pthread_create(&thread, NULL, probe_thread, p);
     if (err) {
@@ -365,6 +381,7 @@ bool kvm_probe(const char *device, Error **errp)
                   PROBE_SECONDS);
     }
     Error *found = p->error;
+    *mips = LOOP_INSTRUCTIONS * 1e3 / (p->loop_ns > 0 ? p->loop_ns : 1);
     p->error = NULL;
     g_mutex_unlock(&p->lock);
     if (done) {
