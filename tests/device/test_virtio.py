@@ -623,13 +623,20 @@ class Virtio(unittest.TestCase):
 
     def test_second_balloon(self):
         """One is enough; one that could not be made is none."""
-        with self.machine("q35") as m:
-            with self.assertRaises(rhea.QmpError):
-                m.qmp("device_add", driver="virtio-balloon-pci", id="bad", iothread="nothing")
-            with self.assertRaises(rhea.QmpError):
-                m.qmp("device_add", driver="virtio-balloon-pci", id="bad", bus="pcie.0", addr="1f")
-            with self.assertRaises(rhea.QmpError):
-                m.qmp("query-balloon")
+        ports = [w for i in (1, 2) for w in ("-device", "pcie-root-port,id=r%d,chassis=%d" % (i, i))]
+        with self.machine("q35", *ports, "-object", "iothread,id=t") as m:
+            for bad in ({"iothread": "t"}, {"iothread": "nothing"}, {"vectors": "x"},
+                        {"disable-legacy": "on", "disable-modern": "on"}):
+                with self.assertRaises(rhea.QmpError):
+                    m.qmp("device_add", driver="virtio-balloon-pci", id="bad", bus="r1", **bad)
+                with self.assertRaises(rhea.QmpError):
+                    m.qmp("query-balloon")
+            m.qmp("device_add", driver="virtio-balloon-pci", id="good", bus="r1")
+            self.assertEqual(m.qmp("query-balloon")["actual"], 64 << 20)
+            with self.assertRaises(rhea.QmpError) as second:
+                m.qmp("device_add", driver="virtio-balloon-pci", id="more", bus="r2")
+            self.assertIn("at most one", str(second.exception))
+            self.assertEqual(m.qmp("query-balloon")["actual"], 64 << 20)
         status, _, said = rhea.run("-M", "q35", "-nodefaults", "-display", "none", "-accel", "qtest",
                                    "-device", "virtio-balloon-pci", "-device", "virtio-balloon-pci")
         self.assertEqual(status, 1)
