@@ -197,6 +197,9 @@ bool cpu_wait_for_work(Cpu *cpu)
                 (!__atomic_load_n(&cpu->halted, __ATOMIC_SEQ_CST) || has_work(cpu))) {
                 return true;
             }
+            if (cpu->before_idle) {
+                cpu->before_idle(cpu);
+            }
         }
         machine_unlock();
         futex(&cpu->wake, FUTEX_WAIT, seen);

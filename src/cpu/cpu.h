@@ -102,8 +102,11 @@ struct Cpu {
         uint64_t addr; /* of the break- or watchpoint */
     } debug_stop;
 
-    /* icount: instructions this vCPU has run. */
+    /* icount: instructions this vCPU has run; machine lock. */
     uint64_t instructions;
+    /* Called before the vCPU's thread waits because it has halted, machine lock held. May
+     * be NULL. */
+    void (*before_idle)(Cpu *cpu);
 
     void *accel;            /* of the accelerator */
     void (*kick)(Cpu *cpu); /* of the accelerator: AccelClass.kick_vcpu without the search; may be

@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 
 #include "accel/accel.h"
+#include "accel/icount.h"
 #include "accel/qtest/qtest.h"
 #include "base/fdset.h"
 #include "base/log.h"
@@ -243,6 +244,29 @@ static void set_compat_policy(const CompatOptions *o)
     qmp_policy_set(&policy);
 }
 
+static bool set_icount(const IcountOptions *o, Error **errp)
+{
+    IcountConfig config = { 0 };
+    uint64_t shift = 0;
+    if (!o) {
+        return true;
+    }
+    config = (IcountConfig){ .automatic = !strcmp(o->shift, "auto"),
+                             .align = o->align,
+                             .sleep = o->sleep };
+    if (o->rr != ICOUNT_RR_NONE || o->rrfile || o->rrsnapshot) {
+        error_set(errp, "-icount: record and replay aren't implemented; leave rr= away");
+        return false;
+    }
+    if (!config.automatic && (!text_to_u64(o->shift, &shift) || shift > ICOUNT_SHIFT_MAX)) {
+        error_set(errp, "-icount: shift '%s' is neither a number from 0 to %d nor auto", o->shift,
+                  ICOUNT_SHIFT_MAX);
+        return false;
+    }
+    config.shift = (unsigned)shift;
+    return icount_enable(&config, errp);
+}
+
 static PhaseResult set_policies(StartUp *s, Error **errp)
 {
     const CompatOptions *compat = config_get(s->config, compat);
@@ -255,6 +279,9 @@ static PhaseResult set_policies(StartUp *s, Error **errp)
         control_set_actions(actions);
     }
     control_set_autostart(!config_get(s->config, S));
+    if (!set_icount(config_get(s->config, icount), errp)) {
+        return PHASE_FAILED;
+    }
     s->preconfig = config_get(s->config, preconfig);
     for (size_t i = 0; i < config_count(s->config, global); i++) {
         const GlobalOptions *g = config_at(s->config, global, i);
@@ -549,6 +576,11 @@ static PhaseResult start_accel(StartUp *s, Error **errp)
         if (try_accel(s, wish->name, wish->properties, last, &err)) {
             check_irqchip(s);
             phase_advance(PHASE_ACCEL_CREATED);
+            if (icount_enabled() && !accel_is("jit") && !accel_is("tcg")) {
+                error_set(errp, "-icount: this accelerator can't count instructions; use "
+                                "-accel jit");
+                return PHASE_FAILED;
+            }
             return phase_result(machine_apply_compat(s->machine, errp));
         }
         if (last) {

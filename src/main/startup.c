@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "accel/accel.h"
+#include "accel/icount.h"
 #include "accel/qtest/qtest.h"
 #include "base/fdset.h"
 #include "base/log.h"
@@ -158,6 +159,7 @@ int startup_finish(StartUp *s)
         control_release_signals();
         control_finish();
         memory_finish();
+        icount_disable();
         run_state_reset();
         rtc_configure_reset();
         machine_unlock();

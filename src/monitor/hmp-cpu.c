@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "accel/icount.h"
 #include "base/bits.h"
 #include "cpu/debug.h"
 #include "memory/memory.h"
@@ -108,6 +109,12 @@ bool hmp_info_lapic(HmpCall *call, Error **errp)
         return false;
     }
     return print_dump(call, selected_cpu(call, errp), CPU_DUMP_LAPIC, "local APIC", errp);
+}
+
+bool hmp_info_icount(HmpCall *call, Error **errp)
+{
+    icount_print(call->out);
+    return true;
 }
 
 /* "/16xb": count, format (x d u o c), unit (b h w g). */

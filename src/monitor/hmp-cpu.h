@@ -9,6 +9,7 @@ bool hmp_info_registers(HmpCall *call, Error **errp);
 bool hmp_info_tlb(HmpCall *call, Error **errp);
 bool hmp_info_mem(HmpCall *call, Error **errp);
 bool hmp_info_lapic(HmpCall *call, Error **errp);
+bool hmp_info_icount(HmpCall *call, Error **errp);
 bool hmp_x(HmpCall *call, Error **errp);
 bool hmp_xp(HmpCall *call, Error **errp);
 

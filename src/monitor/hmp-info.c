@@ -409,6 +409,7 @@ const HmpCommand hmp_info_commands[] = {
       .run = hmp_info_registers },
     { "tlb", NULL, NULL, "what the page tables map, page by page", .run = hmp_info_tlb },
     { "mem", NULL, NULL, "what the page tables map, as ranges", .run = hmp_info_mem },
+    { "icount", NULL, NULL, "instructions run and the clock they make", .run = hmp_info_icount },
     { "lapic", "apic-id?:i", "[apic-id]", "the local APIC", .run = hmp_info_lapic },
     { "hotpluggable-cpus", NULL, NULL, "CPUs that can be plugged in",
       .qmp = "query-hotpluggable-cpus" },

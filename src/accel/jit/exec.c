@@ -170,6 +170,42 @@ static bool wants_service(const JitCpu *j)
     return r != 0;
 }
 
+/* --- icount --- */
+
+unsigned jit_icount_unrun(const JitCpu *j)
+{
+    const JitBlock *b = j->icount_block;
+    unsigned run = 0, at;
+    if (!b) {
+        return 0;
+    }
+    at = (unsigned)jit_linear_rip(j->state) & 4095;
+    /* an instruction that lies in two pages is alone */
+    while (run < b->n_map && (b->map[run].insn < at || (b->source2 && at < b->offset))) {
+        run++;
+    }
+    return b->n_map - run;
+}
+
+/* The block is left with state.rip in front of what wasn't run. */
+static void settle(JitCpu *j)
+{
+    if (UNLIKELY(j->icount_block)) {
+        j->icount_left += jit_icount_unrun(j);
+        j->icount_block = NULL;
+    }
+}
+
+/* The charged block has more instructions than the turn: it hasn't begun. */
+const uint8_t *jit_turn_over_entry(JitCpu *j, uint64_t unused, uint64_t flags)
+{
+    const JitBlock *b = j->icount_block;
+    set_rip(j, j->rip_base + b->offset);
+    jit_merge_flags(j, flags, b->flags_in ? JIT_FLAGS_ALL : JIT_FLAGS_NONE);
+    settle(j);
+    return j->jit->stubs.leave;
+}
+
 /* --- From translated code --- */
 
 static JitBlock *look_up(JitCpu *j, uint64_t linear, unsigned variant)
@@ -299,6 +335,7 @@ static const uint8_t *go_on(JitCpu *j)
 const uint8_t *jit_dispatch_entry(JitCpu *j, uint64_t rip, uint64_t flags)
 {
     j->counters.dispatches++;
+    j->icount_block = NULL;
     set_rip(j, rip);
     jit_merge_flags(j, flags, JIT_FLAGS_ALL);
     return go_on(j);
@@ -306,6 +343,7 @@ const uint8_t *jit_dispatch_entry(JitCpu *j, uint64_t rip, uint64_t flags)
 
 const uint8_t *jit_chain_entry(JitCpu *j, JitExit *x, uint64_t flags)
 {
+    j->icount_block = NULL;
     set_rip(j, j->rip_base + x->offset);
     jit_merge_flags(j, flags, JIT_FLAGS_ALL);
     if (__atomic_load_n(&j->kick, __ATOMIC_RELAXED) ||
@@ -339,6 +377,10 @@ const uint8_t *jit_op_entry(JitCpu *j, const JitOp *op, uint64_t ea, uint64_t fl
     }
     if (op->ends || s->mode != j->key_mode || j->block_gone || j->code_gone ||
         UNLIKELY(j->cpu->parent.debug_stop.reason)) {
+        if (op->ends) {
+            j->icount_block = NULL;
+        }
+        settle(j);
         return go_on(j);
     }
     j->tmp = jit_flags_rax(s);
@@ -435,6 +477,11 @@ static void run_block(JitCpu *j)
 
     j->careful_next = false;
     JitBlock *b = look_up(j, linear, variant);
+    if (UNLIKELY(j->jit->icount) && b && b->n_map > j->icount_left) {
+        /* the turn's last instructions are run one by one */
+        variant = JIT_VARIANT_CAREFUL;
+        b = look_up(j, linear, variant);
+    }
     if (!b) {
         j->counters.exits_translate++;
         b = make_block(j, linear, variant);
@@ -449,6 +496,7 @@ static void run_block(JitCpu *j)
         j->signal_exit = false;
         jit_merge_flags(j, j->tmp2, JIT_FLAGS_ALL);
     }
+    settle(j);
 }
 
 static bool service(JitCpu *j)
@@ -499,6 +547,7 @@ void jit_run(JitCpu *j)
     cpu = j->cpu;
     j->bounced.active = false;
     jit_forget_frames(j);
+    settle(j);
     for (;;) {
         jit_code_written(j); /* or the instruction was left before its write */
         if (cpu->state.exception_pending >= 0) {
@@ -517,6 +566,9 @@ void jit_run(JitCpu *j)
             take_kick(j);
         }
         if (!service(j)) {
+            break;
+        }
+        if (UNLIKELY(j->jit->icount) && j->icount_left <= 0) {
             break;
         }
         if (UNLIKELY(cpu->state.mode & X86_MODE_DEBUG)) {

@@ -11,6 +11,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
+#include "accel/icount.h"
 #include "accel/jit/jit-internal.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -67,9 +68,20 @@ static void *vcpu_thread(void *opaque)
     cpu_thread_enter(cpu);
     machine_lock();
     while (cpu_wait_for_work(cpu)) {
+        if (j->jit->icount) {
+            j->icount_turn = j->icount_left = (int64_t)icount_begin(cpu);
+            if (!j->icount_turn) {
+                continue;
+            }
+        }
         machine_unlock();
         jit_run(j);
         machine_lock();
+        if (j->jit->icount) {
+            uint64_t executed = (uint64_t)(j->icount_turn - j->icount_left);
+            j->icount_turn = j->icount_left = 0;
+            icount_end(cpu, executed);
+        }
         if (cpu->debug_stop.reason != CPU_STOP_NONE) {
             cpu_debug_report(cpu);
         }
@@ -77,6 +89,22 @@ static void *vcpu_thread(void *opaque)
     machine_unlock();
     cpu_thread_leave(cpu);
     return NULL;
+}
+
+static uint64_t icount_in_flight(Cpu *cpu)
+{
+    const JitCpu *j = cpu->accel;
+    return (uint64_t)(j->icount_turn - j->icount_left - jit_icount_unrun(j));
+}
+
+static void icount_shorten(Cpu *cpu, uint64_t left)
+{
+    JitCpu *j = cpu->accel;
+    int64_t cut = j->icount_left + jit_icount_unrun(j) - (int64_t)left;
+    if (cut > 0) {
+        j->icount_left -= cut;
+        j->icount_turn -= cut;
+    }
 }
 
 static void jit_accel_kick(Cpu *cpu)
@@ -107,6 +135,11 @@ static bool jit_accel_create_vcpu(Accel *accel, Cpu *cpu, Error **errp)
         jit_watch_memory(a->jit, cpu->memory);
     }
     cpu->kick = jit_accel_kick;
+    if (a->jit->icount) {
+        x86->tsc_from_clock = true;
+        cpu->before_idle = icount_idle;
+        j->random = (uint64_t)cpu->index << 32;
+    }
     int err = pthread_create(&cpu->thread, NULL, vcpu_thread, cpu);
     if (err) {
         error_set_errno(errp, err, "accelerator 'jit': no thread for CPU %d", cpu->index);
@@ -167,6 +200,11 @@ static bool jit_accel_init_machine(Accel *accel, Object *machine, Error **errp)
         return false;
     }
     a->jit->count_checks = a->count_checks;
+    a->jit->icount = icount_enabled();
+    if (a->jit->icount) {
+        static const IcountHooks counting = { icount_in_flight, icount_shorten };
+        icount_set_hooks(&counting);
+    }
     if (a->perf_map) {
         char path[64];
         g_snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
@@ -192,6 +230,7 @@ static void jit_accel_finish_machine(Accel *accel)
     JitAccel *a = jit_accel(accel);
     vm_set_vcpu_hooks(NULL);
     log_set_listener(NULL, NULL);
+    icount_set_hooks(NULL);
     if (a->jit) {
         jit_destroy(a->jit);
         a->jit = NULL;

@@ -161,6 +161,11 @@ struct JitCpu {
     bool signal_exit;       /* left through stubs.exit: tmp2 holds the flags */
     bool code_gone;         /* atomic: the jump cache is stale as a whole */
     bool block_gone;        /* this CPU discarded code: perhaps of the block it is in */
+    /* icount: instructions of this turn: all, and those not yet charged (negative in translated
+     * code that is about to leave); the block that was charged and may not have ended. */
+    int64_t icount_turn, icount_left;
+    const JitBlock *icount_block;
+    uint64_t random; /* icount: state of RDRAND's generator */
     JitCounters counters;
     uint8_t *stack_bottom; /* of the mapping that holds stack and this */
     size_t mapping_bytes;
@@ -255,6 +260,7 @@ typedef struct JitStubs {
     const uint8_t *op;          /* R10: JitOp, R11: operand address */
     const uint8_t *dispatch;    /* R11: rip, RAX: flags */
     const uint8_t *chain;       /* R10: JitExit */
+    const uint8_t *turn_over;   /* icount: the block at JitCpu.icount_block is too long */
 } JitStubs;
 
 struct Jit {
@@ -283,6 +289,7 @@ struct Jit {
     uint64_t break_offsets[4096 / 64];
     bool host_bmi2, host_xsavec;
     bool count_checks; /* TLB checks count themselves */
+    bool icount;       /* blocks charge their instructions */
     bool unchained;    /* atomic: every block is entered through the dispatcher (-d nochain) */
     uint64_t xsave_mask;
     GPtrArray *cpus; /* JitCpu */
@@ -460,6 +467,10 @@ typedef struct JitInsn JitInsn;
 /* The helper for an instruction that isn't re-emitted; NULL if it is. Fills op's operand fields. */
 JitOpFn *jit_op_for(const JitInsn *in, JitOp *op);
 void jit_op_pause(JitCpu *j, const JitOp *op, uint64_t ea);
+const uint8_t *jit_turn_over_entry(JitCpu *j, uint64_t unused, uint64_t flags);
+/* Instructions of the charged block that weren't run: from state.rip on. */
+unsigned jit_icount_unrun(const JitCpu *j);
+void jit_op_random(JitCpu *j, const JitOp *op, uint64_t ea);
 void jit_op_breakpoint(JitCpu *j, const JitOp *op, uint64_t ea);
 void jit_op_misaligned(JitCpu *j, const JitOp *op, uint64_t ea);
 bool jit_string_op(const JitInsn *in, JitOp *op);

@@ -136,9 +136,34 @@ void jit_op_misaligned(JitCpu *j, const JitOp *op, uint64_t ea)
 void jit_op_pause(JitCpu *j, const JitOp *op, uint64_t ea)
 {
     __builtin_ia32_pause();
+    if (UNLIKELY(j->jit->icount)) {
+        /* whoever is waited for has its turn next */
+        int64_t unrun = jit_icount_unrun(j);
+        int64_t cut = j->icount_left + unrun - 1;
+        if (cut > 0) {
+            j->icount_left -= cut;
+            j->icount_turn -= cut;
+        }
+        return;
+    }
     if (++j->pauses % JIT_PAUSES_PER_YIELD == 0) {
         x86_yield(j->cpu);
     }
+}
+
+/* RDRAND and RDSEED under icount: the same numbers in every run. */
+void jit_op_random(JitCpu *j, const JitOp *op, uint64_t ea)
+{
+    /* SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) */
+    uint64_t z = j->random += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    z ^= z >> 31;
+    uint64_t *g = &j->state->gpr[op->reg];
+    *g = op->opsize == 8   ? z
+         : op->opsize == 4 ? (uint32_t)z
+                           : (*g & ~UINT64_C(0xffff)) | (uint16_t)z;
+    j->state->rflags = (j->state->rflags & ~(uint64_t)X86_ARITH_FLAGS) | X86_CF;
 }
 
 static void op_cld(JitCpu *j, const JitOp *op, uint64_t ea)

@@ -206,9 +206,10 @@ static const uint8_t *make_op(Jit *jit, Emit *e, uintptr_t fn, bool with_r11)
     return start;
 }
 
-static void make_dispatch(Jit *jit, Emit *e)
+/* R11 and RAX as arguments two and three. */
+static const uint8_t *make_dispatch(Jit *jit, Emit *e, uintptr_t fn)
 {
-    jit->stubs.dispatch = emit_here(e);
+    const uint8_t *start = emit_here(e);
     emit_mov_rr(e, 8, R10, R11);
     push(e, R10);
     push(e, RAX);
@@ -216,8 +217,9 @@ static void make_dispatch(Jit *jit, Emit *e)
     pop(e, RDX);
     pop(e, RSI);
     emit_mov_rr(e, 8, RDI, RSP);
-    call_c(e, (uintptr_t)jit_dispatch_entry);
+    call_c(e, fn);
     emit_jmp_to(e, jit->stubs.resume);
+    return start;
 }
 
 void jit_make_stubs(Jit *jit)
@@ -231,6 +233,7 @@ void jit_make_stubs(Jit *jit)
     make_commit(jit, &e);
     jit->stubs.op = make_op(jit, &e, (uintptr_t)jit_op_entry, true);
     jit->stubs.chain = make_op(jit, &e, (uintptr_t)jit_chain_entry, false);
-    make_dispatch(jit, &e);
+    jit->stubs.dispatch = make_dispatch(jit, &e, (uintptr_t)jit_dispatch_entry);
+    jit->stubs.turn_over = make_dispatch(jit, &e, (uintptr_t)jit_turn_over_entry);
     jit->hot = jit->hot_start = e.p;
 }

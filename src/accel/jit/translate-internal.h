@@ -44,7 +44,8 @@ typedef struct JitTranslator {
     unsigned n_groups;
     JitGroup groups[JIT_GROUPS];
     int32_t access_disp; /* of the last access: from the register that jit_emit_access() returned */
-    bool ended;          /* the last instruction emitted has left the block on every way */
+    uint8_t *charge_block, *charge_count; /* icount: imm64 and imm32 to be filled in; NULL */
+    bool ended; /* the last instruction emitted has left the block on every way */
 } JitTranslator;
 
 /* A memory operand as the guest means it. Registers are the guest's. */

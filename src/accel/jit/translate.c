@@ -65,6 +65,15 @@ static void classify(JitTranslator *t, unsigned n)
     if (jit_is_native_xsave(t, in)) {
         return;
     }
+    if (t->jit->icount &&
+        (in->i.mnemonic == ZYDIS_MNEMONIC_RDRAND || in->i.mnemonic == ZYDIS_MNEMONIC_RDSEED)) {
+        *op = (JitOp){ .fn = jit_op_random,
+                       .reg = (uint8_t)jit_gpr_number(in->o[0].reg.value),
+                       .opsize = in->i.operand_width / 8 };
+        in->flags_read = 0;
+        in->flags_written = X86_ARITH_FLAGS;
+        return;
+    }
     if (jit_is_inline_system(t, in)) {
         if (in->i.mnemonic == ZYDIS_MNEMONIC_PUSHFQ || in->i.mnemonic == ZYDIS_MNEMONIC_PUSHFD) {
             in->flags_read = X86_ARITH_FLAGS;
@@ -282,6 +291,28 @@ static void emit_insn(JitTranslator *t, unsigned n)
     }
 }
 
+/* icount: the block's instructions are charged as it is entered; what is left halfway is paid back
+ * (jit_icount_unrun). */
+static void emit_charge(JitTranslator *t, uint16_t flags_in)
+{
+    Emit *e = &t->hot, *c = &t->cold;
+    unsigned form = flags_in ? JIT_FLAGS_ALL : JIT_FLAGS_NONE;
+
+    jit_emit_flags_save(e, form);
+    emit8(e, 0x49); /* mov r10, imm64 */
+    emit8(e, 0xba);
+    emit64(e, 0);
+    t->charge_block = e->p - 8;
+    emit_store(e, 8, JIT_FIELD(icount_block), T1);
+    emit_rm(e, 8, 0x81, 5, JIT_FIELD(icount_left)); /* sub qword, imm32 */
+    emit32(e, 0);
+    t->charge_count = e->p - 4;
+    uint8_t *out = emit_jcc(e, CC_S);
+    jit_emit_flags_restore(e, form);
+    emit_patch(e, out, emit_here(c));
+    emit_jmp_to(c, t->jit->stubs.turn_over);
+}
+
 /* --- 4. write down --- */
 
 static JitBlock *finish(JitTranslator *t, const uint8_t *source, const uint8_t *source2,
@@ -318,6 +349,12 @@ static JitBlock *finish(JitTranslator *t, const uint8_t *source, const uint8_t *
         b->exits[n].from = b;
         uint64_t address = (uintptr_t)&b->exits[n];
         memcpy(jit_rw(jit, b->exits[n].stub) + 6, &address, 8); /* behind lahf, seto, mov r10 */
+    }
+    if (t->charge_block) {
+        uint64_t address = (uintptr_t)b;
+        uint32_t count = t->n_map;
+        memcpy(t->charge_block, &address, sizeof(address));
+        memcpy(t->charge_count, &count, sizeof(count));
     }
     b->map = jit_arena_alloc(jit, t->n_map * sizeof(JitMapEntry), 8);
     for (unsigned n = 0; n < t->n_map; n++) {
@@ -399,6 +436,10 @@ JitBlock *jit_translate(JitCpu *j, uint64_t linear, const uint8_t *source, const
         jit_emit_flags_restore(&t->hot, JIT_FLAGS_ALL);
     }
     uint8_t *code = t->hot.p;
+    t->charge_block = t->charge_count = NULL;
+    if (jit->icount) {
+        emit_charge(t, flags_in);
+    }
     for (unsigned n = 0; n < t->n && !t->ended; n++) {
         emit_insn(t, n);
     }

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "accel/icount.h"
 #include "base/report.h"
 #include "cpu/x86/apic-internal.h"
 #include "bus/reset.h"
@@ -356,9 +357,16 @@ static void raise_levels(X86Cpu *cpu)
     cpu->cpuid_xlevel = MAX_OF(cpu->cpuid_xlevel, xlevel);
 }
 
+/* Under icount the TSC follows the guest's clock: a tick a nanosecond, not the host's speed. */
+#define ICOUNT_TSC_HZ NS_PER_SECOND
+
 static void resolve_tsc(X86Cpu *cpu)
 {
     uint64_t host = x86_host_tsc_hz();
+    if (icount_enabled()) {
+        cpu->tsc_hz = cpu->tsc_frequency ? cpu->tsc_frequency : ICOUNT_TSC_HZ;
+        return;
+    }
     cpu->tsc_hz = cpu->tsc_frequency ? cpu->tsc_frequency : host;
     cpu->tsc_scale = 0;
     if (cpu->tsc_hz != host) {
