@@ -7,6 +7,7 @@
 #include "base/report.h"
 #include "event/clock.h"
 #include "event/lock.h"
+#include "object/lifecycle.h"
 #include "object/runstate.h"
 
 /* Longest turn: how old the time is that other threads see. With several vCPUs they wait for each
@@ -238,8 +239,26 @@ static bool is_my_turn(const Cpu *cpu)
     return false;
 }
 
+/* A reset or a power-off: nothing runs behind the instruction that asked for it. */
+static void on_request(void)
+{
+    Cpu *cpu = cpu_current();
+    if (cpu && cpu == __atomic_load_n(&icount.holder, __ATOMIC_RELAXED) && icount.hooks.shorten) {
+        icount.hooks.shorten(cpu, 1);
+    }
+}
+
+/* How long a vCPU gives way to the main thread, which acts on such requests. */
+#define GIVE_WAY_US 50
+
 uint64_t icount_begin(Cpu *cpu)
 {
+    if (lifecycle_pending()) {
+        machine_unlock();
+        g_usleep(GIVE_WAY_US);
+        machine_lock();
+        return 0;
+    }
     while (!is_my_turn(cpu)) {
         if (!is_runnable(cpu) || cpu->work_first) {
             return 0;
@@ -319,6 +338,7 @@ bool icount_enable(const IcountConfig *config, Error **errp)
     icount.warp = timer_new(event_loop_main(), CLK_REALTIME, warp_over, NULL);
     __atomic_store_n(&icount.enabled, true, __ATOMIC_RELAXED);
     clock_virtual_set_source(&source);
+    lifecycle_set_request_fn(on_request);
     return true;
 }
 
@@ -331,6 +351,7 @@ void icount_disable(void)
 {
     if (icount_enabled()) {
         clock_virtual_set_source(NULL);
+        lifecycle_set_request_fn(NULL);
         timer_free(icount.warp);
         memset(&icount, 0, sizeof(icount));
     }

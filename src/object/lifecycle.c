@@ -14,6 +14,7 @@ typedef struct PowerdownNotifier {
  * lifecycle_reset(). */
 static const LifecycleHooks *hooks;
 static GArray *powerdown_notifiers; /* machine lock */
+static void (*request_fn)(void);    /* atomic; of the accelerator */
 
 /* Pending requests; atomic. */
 static int pending_reset;    /* ShutdownCause */
@@ -82,9 +83,30 @@ static void act(void *opaque)
     }
 }
 
+bool lifecycle_pending(void)
+{
+    const int *const flags[] = { &pending_reset,   &pending_shutdown, &pending_powerdown,
+                                 &pending_suspend, &pending_wakeup,   &pending_panic };
+    for (unsigned i = 0; i < ARRAY_LEN(flags); i++) {
+        if (__atomic_load_n(flags[i], __ATOMIC_ACQUIRE)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void lifecycle_set_request_fn(void (*fn)(void))
+{
+    __atomic_store_n(&request_fn, fn, __ATOMIC_RELEASE);
+}
+
 static void request(int *flag, int value)
 {
     __atomic_store_n(flag, value, __ATOMIC_RELEASE);
+    void (*fn)(void) = __atomic_load_n(&request_fn, __ATOMIC_ACQUIRE);
+    if (fn) {
+        fn();
+    }
     bh_run_once(event_loop_main(), act, NULL);
 }
 

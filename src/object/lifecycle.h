@@ -33,6 +33,11 @@ void lifecycle_set_hooks(const LifecycleHooks *hooks); /* borrowed; NULL: reques
 /* Forget pending requests and notifiers (end of a machine). */
 void lifecycle_reset(void);
 
+/* Requests that nobody has acted on yet; any thread. */
+bool lifecycle_pending(void);
+/* Called with each request, by the thread that makes it; NULL: nothing. */
+void lifecycle_set_request_fn(void (*fn)(void));
+
 void lifecycle_request_reset(ShutdownCause cause);
 void lifecycle_request_shutdown(ShutdownCause cause);
 /* As above, and the process ends with this status (isa-debug-exit). */
