@@ -5,7 +5,7 @@
 
 The first partition (FAT) has SYSLINUX, the kernel and an initramfs, the second (ext4) the system, made
 by mmdebstrap. /etc/guest-script on it, or the base64 text behind guest.script= on the kernel's command
-line, is run at the end of boot with the serial console as its output; then the machine is switched
+line, is run at the end of boot with the console as its output; then the machine is switched
 off. Needs root, and the packages of group `long` in scripts/packages.txt.
 """
 
@@ -58,7 +58,9 @@ for d in dev proc sys; do mount --move /$d /root/$d; done
 exec switch_root /root /sbin/init
 """
 
+# Through /dev/console: the login prompt on the serial line hangs up whoever has opened that itself.
 SCRIPT_RUNNER = """#!/bin/sh
+exec < /dev/null > /dev/console 2>&1
 text=$(sed -n 's/.*guest\\.script=\\([A-Za-z0-9+/=]*\\).*/\\1/p' /proc/cmdline)
 if [ -n "$text" ]; then echo "$text" | base64 -d > /run/guest-script; else cp /etc/guest-script /run/; fi
 sh /run/guest-script
@@ -73,10 +75,6 @@ After=multi-user.target
 [Service]
 Type=oneshot
 ExecStart=/usr/local/sbin/run-guest-script
-StandardInput=tty
-StandardOutput=tty
-StandardError=tty
-TTYPath=/dev/ttyS0
 
 [Install]
 WantedBy=default.target
@@ -181,6 +179,16 @@ def debian_disk(store, output, append="", progress=lambda text: None, system="sm
         images.run(["mcopy", "-o", "-i", "%s@@%d" % (output, BOOT_START), config.name,
                     "::syslinux.cfg"])
     return output
+
+
+def put_script(disk, script):
+    """A script of any length to run at the end of boot."""
+    with tempfile.NamedTemporaryFile("w") as text:
+        text.write(script)
+        text.flush()
+        where = "%s?offset=%d" % (disk, ROOT_START)
+        for request in ("rm /etc/guest-script", "write %s /etc/guest-script" % text.name):
+            images.run(["debugfs", "-w", "-R", request, where])
 
 
 def script_argument(script):

@@ -22,6 +22,7 @@ import sys
 import time
 
 KERNEL_PACKAGE = "linux-image-cloud-amd64"
+FULL_KERNEL_PACKAGE = "linux-image-amd64"  # with drivers for everything
 BUSYBOX_PACKAGE = "busybox-static"
 RECHECK_SECONDS = 7 * 86400  # how long a downloaded kernel is taken for the current one
 
@@ -89,8 +90,9 @@ class Cpio:
 class Images:
     """The cache folder; safe to use from several processes at once."""
 
-    def __init__(self, cache, progress=None):
+    def __init__(self, cache, progress=None, kernel=KERNEL_PACKAGE):
         self.cache = pathlib.Path(cache)
+        self.meta = kernel  # the meta package
         self.cache.mkdir(parents=True, exist_ok=True)
         self.progress = progress or (lambda text: None)
 
@@ -123,17 +125,17 @@ class Images:
 
     def kernel_package(self):
         """The current kernel's package, by what Debian's meta package depends on."""
-        note = self.cache / "kernel-package"
+        note = self.cache / ("current-" + self.meta)
         if note.exists() and time.time() - note.stat().st_mtime < RECHECK_SECONDS:
             return note.read_text().strip()
-        depends = ["apt-cache", "depends", "--no-recommends", KERNEL_PACKAGE]
+        depends = ["apt-cache", "depends", "--no-recommends", self.meta]
         found = re.search(r"Depends: (linux-image-\S+)", run(depends))
         if not found:
             as_root = [] if os.getuid() == 0 else ["sudo"]
             run(as_root + ["apt-get", "update"])
             found = re.search(r"Depends: (linux-image-\S+)", run(depends))
         if not found:
-            raise ImageError("no package %s: is this Debian 12?" % KERNEL_PACKAGE)
+            raise ImageError("no package %s: is this Debian 12?" % self.meta)
         note.write_text(found[1] + "\n")
         return found[1]
 

@@ -32,6 +32,10 @@
 #define SPK_OUT2    0x20u /* counter 2's output */
 #define REFRESH_NS  15085 /* a refresh request about each 15 us */
 
+/* Edges that are made up come this far apart: closer together they would be one interrupt to a
+ * guest that hasn't taken the first yet. */
+#define CATCH_UP_NS (100 * NS_PER_US)
+
 static I8254 *i8254_cast(void *obj)
 {
     return (I8254 *)object_cast((Object *)obj, TYPE_I8254);
@@ -103,10 +107,12 @@ static uint64_t next_change(const PitCounter *c, uint64_t t)
     }
 }
 
+/* now: the time that is looked at; behind the clock's when an edge comes late. */
 static void update_irq(I8254 *s, int64_t now)
 {
     PitCounter *c = &s->counters[0];
     uint64_t change = UINT64_MAX;
+    int64_t real_now = clock_now(CLK_VIRTUAL);
 
     if (!s->irq_cut) {
         irq_set(s->out, counter_output(c, now));
@@ -119,7 +125,8 @@ static void update_irq(I8254 *s, int64_t now)
         timer_cancel(s->timer);
     } else {
         s->next_edge = ticks_to_time(c, change);
-        timer_set(s->timer, s->next_edge);
+        bool late = real_now - now > CATCH_UP_NS;
+        timer_set(s->timer, late ? MAX_OF(s->next_edge, real_now + CATCH_UP_NS) : s->next_edge);
     }
 }
 
