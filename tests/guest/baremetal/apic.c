@@ -163,12 +163,17 @@ static void deadline(void)
     equal(rdmsr(0x6e0), 0, "... disarmed itself");
     wrmsr(0x6e0, 1);
     equal(wait_for(0x47, 2), 2, "deadline in the past");
-    wrmsr(0x6e0, rdtsc() + 3000000);
-    wrmsr(0x6e0, 0);
+    unsigned count;
+    do { /* again if the host took the CPU for longer than that in between */
+        count = irq_count[0x47];
+        at = rdtsc() + 3000000;
+        wrmsr(0x6e0, at);
+        wrmsr(0x6e0, 0);
+    } while (rdtsc() >= at);
     uint64_t end = rdtsc() + 10000000;
     while (rdtsc() < end) {
     }
-    equal(irq_count[0x47], 2, "disarmed deadline");
+    equal(irq_count[0x47], count, "disarmed deadline");
     apic_write(0x320, 0x10047);
 }
 
