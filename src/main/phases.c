@@ -46,7 +46,7 @@
 #include "vhost/user/await.h"
 
 /* Say again what is awaited, this often. */
-#define FIRST_REMINDER    (500 * NS_PER_MS) /* what is there at once isn't awaited */
+#define FIRST_REMINDER    (1 * NS_PER_SECOND) /* what is there at once isn't awaited */
 #define REMINDER_INTERVAL (5 * NS_PER_SECOND)
 
 static PhaseResult phase_result(bool ok)

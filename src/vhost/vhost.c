@@ -299,6 +299,40 @@ static void vhost_set_lent(VhostDevice *d, bool lent)
 
 static void vhost_ended(VhostDevice *d, bool bases_known);
 
+static void vhost_enabled_set(void *opaque, const Error *err)
+{
+    /* A failure ends the connection; `gone` follows. */
+}
+
+static void vhost_set_call(VhostDevice *d, unsigned index)
+{
+    EventNotifier *call = d->rings[index].call;
+    EventNotifier *to = d->is_masked[index] ? &d->masked[index] : call;
+    d->rings[index].call_fd = to->fd;
+    d->backend->ops->set_call(d->backend, index, to->fd);
+    /* What rang while nobody was to hear it is heard now. */
+    if (!d->is_masked[index] && event_notifier_test_and_clear(&d->masked[index])) {
+        event_notifier_set(call);
+    }
+}
+
+/* What the driver asked for while the plan of before was being told. */
+static void vhost_catch_up(VhostDevice *d)
+{
+    for (unsigned i = 0; i < d->count; i++) {
+        const VhostRing *ring = &d->rings[i];
+        if (!ring->size) {
+            continue;
+        }
+        if (ring->enabled == d->ring_off[i]) {
+            d->backend->ops->set_enabled(d->backend, i, 1, !d->ring_off[i], vhost_enabled_set, d);
+        }
+        if (d->is_masked[i] != (ring->call_fd == d->masked[i].fd)) {
+            vhost_set_call(d, i);
+        }
+    }
+}
+
 static void vhost_started(void *opaque, const Error *err)
 {
     VhostDevice *d = opaque;
@@ -316,6 +350,7 @@ static void vhost_started(void *opaque, const Error *err)
         return;
     }
     vhost_set_state(d, VHOST_RUNNING);
+    vhost_catch_up(d);
     if (d->ops->running) {
         d->ops->running(d->opaque, true);
     }
@@ -802,11 +837,6 @@ void vhost_device_reset(VhostDevice *d)
     d->forget_bases = true;
 }
 
-static void vhost_enabled_set(void *opaque, const Error *err)
-{
-    /* A failure ends the connection; `gone` follows. */
-}
-
 void vhost_device_set_enabled(VhostDevice *d, unsigned first, unsigned count, bool on)
 {
     for (unsigned i = first; i < first + count && i < d->count; i++) {
@@ -826,14 +856,7 @@ void vhost_device_mask(VhostDevice *d, unsigned index, bool mask)
     if (d->state != VHOST_RUNNING || !d->rings[index].size) {
         return;
     }
-    EventNotifier *call = d->guest.ops->call(d->guest.opaque, index);
-    EventNotifier *to = mask ? &d->masked[index] : call;
-    d->rings[index].call_fd = to->fd;
-    d->backend->ops->set_call(d->backend, index, to->fd);
-    /* What rang while nobody was to hear it is heard now. */
-    if (!mask && event_notifier_test_and_clear(&d->masked[index])) {
-        event_notifier_set(call);
-    }
+    vhost_set_call(d, index);
 }
 
 bool vhost_device_pending(VhostDevice *d, unsigned index)

@@ -372,6 +372,22 @@ static void test_mtu_and_reset(Fixture *f, gconstpointer data)
     g_assert_cmpstr(told, ==, "GET_VRING_BASE GET_VRING_BASE GET_VRING_BASE RESET_DEVICE ");
 }
 
+/* Queues switched and interrupts masked while the start is on its way are not forgotten. */
+static void test_asked_while_starting(Fixture *f, gconstpointer data)
+{
+    connect_plain(f);
+    WAIT_FOR(f->connected);
+    vhost_device_set_enabled(f->dev, 1, 2, false);
+    vhost_device_set_wanted(f->dev, true);
+    g_assert_cmpint(vhost_device_state(f->dev), ==, VHOST_STARTING);
+    vhost_device_set_enabled(f->dev, 1, 2, true);
+    vhost_device_set_enabled(f->dev, 0, 1, false);
+    vhost_device_mask(f->dev, 1, true);
+    WAIT_FOR(f->running);
+    WAIT_FOR(f->fake.enabled[1] && f->fake.enabled[2] && !f->fake.enabled[0]);
+    g_assert_false(status_of(f).plan->rings[1].call_fd == f->call[1].fd);
+}
+
 static void idle_reached(void *opaque)
 {
     *(bool *)opaque = true;
@@ -409,6 +425,7 @@ int main(int argc, char **argv)
     ADD("/vhost-user/shared-objects", NULL, test_shared_objects);
     ADD("/vhost-user/wrong-requests", NULL, test_wrong_requests);
     ADD("/vhost-user/mtu-and-reset", NULL, test_mtu_and_reset);
+    ADD("/vhost-user/asked-while-starting", NULL, test_asked_while_starting);
     ADD("/vhost-user/hold", NULL, test_hold);
     return g_test_run();
 }

@@ -1,5 +1,7 @@
 #include "vhost/user/await.h"
 
+#include <string.h>
+
 #include "event/clock.h"
 
 struct VhostUserAwait {
@@ -95,7 +97,8 @@ static char *await_describe(const VhostUserAwait *a, Error **errp)
 {
     VhostUserStatus s;
     vhost_user_status(a->vu, &s);
-    g_autofree char *filename = chardev_filename(s.chardev);
+    g_autofree char *full = chardev_filename(s.chardev);
+    const char *filename = g_str_has_prefix(full, "disconnected:") ? strchr(full, ':') + 1 : full;
     if (a->refusal) {
         error_set(errp, "%s (%s): %s", a->what, filename, error_message(a->refusal));
         return NULL;
