@@ -631,7 +631,8 @@ static bool socket_passes_fds(Chardev *base)
     if (sock->state == STATE_OPEN) {
         return sock->is_unix && !sock->channel;
     }
-    return sock->addr.kind == SOCKET_UNIX || sock->addr.kind == SOCKET_FD;
+    bool plain = !sock->telnet && !sock->websocket && !sock->tls_creds;
+    return plain && (sock->addr.kind == SOCKET_UNIX || sock->addr.kind == SOCKET_FD);
 }
 
 static bool socket_reconnects(Chardev *base)

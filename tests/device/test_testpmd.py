@@ -104,20 +104,7 @@ class Nic:
         return None
 
 
-@unittest.skipUnless(TESTPMD, "dpdk-testpmd is not installed (package dpdk-dev)")
-class Traffic(unittest.TestCase):
-    def machine(self, folder, pmd, memory):
-        args = ["-M", "pc" + (",memory-backend=mem" if MEMORIES[memory] else ""), "-m", "64M",
-                "-nodefaults", "-display", "none", "-qtest-log", "none"]
-        args += [a.replace("FOLDER", folder) for a in MEMORIES[memory]]
-        for i, path in enumerate(pmd.paths):
-            role = "server=on,wait=off" if pmd.client else "reconnect-ms=100"
-            args += ["-chardev", "socket,id=c%d,path=%s,%s" % (i, path, role), "-netdev",
-                     "vhost-user,id=n%d,chardev=c%d,queues=%d" % (i, i, pmd.pairs), "-device",
-                     "virtio-net-pci,netdev=n%d,addr=%d,mq=%s" %
-                     (i, 5 + i, "on" if pmd.pairs > 1 else "off")]
-        return rhea.Rhea(*args, qtest=True)
-
+class Frames(unittest.TestCase):
     def pass_frame(self, a, b, number, queue=1):
         """Send until one comes through: what testpmd held when it died is lost."""
         frame = FRAME + struct.pack("<I", number)
@@ -131,6 +118,21 @@ class Traffic(unittest.TestCase):
                 return
             time.sleep(0.002)
         self.fail("no frame passes")
+
+
+@unittest.skipUnless(TESTPMD, "dpdk-testpmd is not installed (package dpdk-dev)")
+class Traffic(Frames):
+    def machine(self, folder, pmd, memory):
+        args = ["-M", "pc" + (",memory-backend=mem" if MEMORIES[memory] else ""), "-m", "64M",
+                "-nodefaults", "-display", "none", "-qtest-log", "none"]
+        args += [a.replace("FOLDER", folder) for a in MEMORIES[memory]]
+        for i, path in enumerate(pmd.paths):
+            role = "server=on,wait=off" if pmd.client else "reconnect-ms=100"
+            args += ["-chardev", "socket,id=c%d,path=%s,%s" % (i, path, role), "-netdev",
+                     "vhost-user,id=n%d,chardev=c%d,queues=%d" % (i, i, pmd.pairs), "-device",
+                     "virtio-net-pci,netdev=n%d,addr=%d,mq=%s" %
+                     (i, 5 + i, "on" if pmd.pairs > 1 else "off")]
+        return rhea.Rhea(*args, qtest=True)
 
     def check(self, client, pairs, memory):
         with tempfile.TemporaryDirectory(prefix="rhea-pmd-") as folder:

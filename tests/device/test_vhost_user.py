@@ -324,6 +324,11 @@ class Waiting(VhostUser):
             self.ping(d, 1)
             b.stop()
 
+    def test_unix_sockets_that_cannot_pass_descriptors(self):
+        for extra in ("telnet=on", "websocket=on"):
+            self.refused(1, "netdev 'n0'", "file descriptors",
+                         chardev=",server=on,wait=off," + extra)
+
     def test_channels_that_cannot_pass_descriptors(self):
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))

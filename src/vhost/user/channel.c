@@ -434,8 +434,8 @@ VhostUserChannel *vhost_user_channel_new(const VhostUserChannelSpec *spec, Error
 {
     if (!chardev_supports_fds(spec->chardev)) {
         error_set(errp,
-                  "%s: chardev '%s' can't pass file descriptors; vhost-user needs a unix socket",
-                  spec->name, chardev_id(spec->chardev));
+                  "chardev '%s' can't pass file descriptors; vhost-user needs a plain unix socket",
+                  chardev_id(spec->chardev));
         return NULL;
     }
     VhostUserChannel *ch = g_new0(VhostUserChannel, 1);
@@ -443,14 +443,13 @@ VhostUserChannel *vhost_user_channel_new(const VhostUserChannelSpec *spec, Error
     if (spec->log) {
         ch->log = fopen(spec->log, "we");
         if (!ch->log) {
-            error_set_errno(errp, errno, "%s: cannot open '%s'", spec->name, spec->log);
+            error_set_errno(errp, errno, "cannot open '%s'", spec->log);
             g_free(ch);
             return NULL;
         }
         setvbuf(ch->log, NULL, _IOLBF, 0);
     }
     if (!char_frontend_init(&ch->fe, spec->chardev, errp)) {
-        error_prepend(errp, "%s: ", spec->name);
         if (ch->log) {
             fclose(ch->log);
         }
