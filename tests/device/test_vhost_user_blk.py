@@ -250,7 +250,7 @@ class Blk(unittest.TestCase):
             struct.pack_into("<Q", disk.config, 0, 2 * SECTORS)
             conn.request(CONFIG_CHANGE)
             end = time.monotonic() + rhea.PATIENCE
-            while not m.qtest.readb(d.isr_at) & 2:
+            while not m.qtest.readb(d.isr) & 2:
                 self.assertLess(time.monotonic(), end)
             self.assertEqual(read(d.config), 2 * SECTORS)
             self.assertNotEqual(d.common_r(21, 1), generation)
@@ -269,12 +269,12 @@ class Blk(unittest.TestCase):
             m.qtest.writel(d.config, 1)
             self.assertEqual(read(d.config), 2 * SECTORS)
             # Another back end with another disk.
-            m.qtest.readb(d.isr_at)
+            m.qtest.readb(d.isr)
             struct.pack_into("<Q", disk.config, 0, 3 * SECTORS)
             disk.drop()
             conn = disk.wait_running(1)
             self.assertEqual(read(d.config), 3 * SECTORS)
-            self.assertTrue(m.qtest.readb(d.isr_at) & 2)
+            self.assertTrue(m.qtest.readb(d.isr) & 2)
             self.one_request(disk, d, conn)
 
     def test_config_changes_flood(self):
