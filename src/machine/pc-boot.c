@@ -12,6 +12,8 @@
 #include "base/fd.h"
 #include "base/report.h"
 #include "devices/char/serial-isa.h"
+#include "block/backend.h"
+#include "devices/flash/pflash.h"
 #include "devices/ide/ide.h"
 #include "devices/misc/fw-cfg.h"
 #include "devices/timer/hpet.h"
@@ -58,6 +60,80 @@ static bool map_rom(PcMachine *pc, uint64_t size, Error **errp)
     return true;
 }
 
+/* --- Flash: one chip below the other from 4 GiB down --- */
+
+static bool make_flash(PcMachine *pc, unsigned n, uint64_t *end, Error **errp)
+{
+    BlockDrive *drive = block_drive_get(DRIVE_INTERFACE_PFLASH, 0, (int)n);
+    const char *name = pc->pflash[n] ? pc->pflash[n] : drive ? drive->id : NULL;
+    g_autofree char *memory = g_strdup_printf("system.flash%u", n);
+    Device *dev;
+
+    if (!name) {
+        return true;
+    }
+    if (pc->pflash[n] && drive) {
+        error_set(errp, "pflash%u=%s and -drive if=pflash,unit=%u exclude each other", n, name, n);
+        return false;
+    }
+    dev = device_new(TYPE_PFLASH);
+    if (!object_set_text(&dev->parent, "drive", name, errp) ||
+        !object_set_text(&dev->parent, "name", memory, errp)) {
+        object_unref(&dev->parent);
+        return false;
+    }
+    if (!device_realize_and_unref(dev, bus_system(), errp)) {
+        error_prepend(errp, "flash %u: ", n);
+        return false;
+    }
+    *end -= memory_region_size(pflash_region(dev));
+    if (4 * GiB - *end > BIOS_MAX) {
+        error_set(errp, "the flash drives have more than %d MiB together", (int)(BIOS_MAX / MiB));
+        return false;
+    }
+    pc->flash[n] = dev;
+    pflash_map(dev, &pc->nb->pci_memory, *end);
+    return true;
+}
+
+/* What of the firmware shows below 1 MiB, before it has memory to copy itself to. */
+static bool map_flash_low(PcMachine *pc, Error **errp)
+{
+    MemoryRegion *flash = pflash_region(pc->flash[0]);
+    uint64_t size = memory_region_size(flash), low = MIN_OF(size, BIOS_LOW_MAX);
+
+    if (!memory_region_init_rom(&pc->bios, &pc->parent.parent, "isa-bios", low, errp)) {
+        return false;
+    }
+    pc->bios_size = low;
+    memcpy(memory_region_ram_ptr(&pc->bios), memory_region_ram_ptr(flash) + size - low, low);
+    memory_region_add_overlap(&pc->nb->pci_memory, MiB - low, &pc->bios, 1);
+    return true;
+}
+
+/* *made: there is one, and it is the firmware. */
+static bool make_flashes(PcMachine *pc, bool *made, Error **errp)
+{
+    uint64_t end = 4 * GiB;
+
+    for (unsigned n = 0; n < PC_FLASH_MAX; n++) {
+        if (!make_flash(pc, n, &end, errp)) {
+            return false;
+        }
+    }
+    *made = pc->flash[0];
+    if (pc->flash[1] && !pc->flash[0]) {
+        error_set(errp, "the second flash needs a first one, with the firmware (pflash unit 0)");
+        return false;
+    }
+    if (*made && (pc->parent.firmware || pc->parent.kernel)) {
+        error_set(errp, "flash is the firmware; leave out %s",
+                  pc->parent.firmware ? "-bios" : "-kernel");
+        return false;
+    }
+    return !*made || map_flash_low(pc, errp);
+}
+
 static bool load_firmware(PcMachine *pc, const char *path, Error **errp)
 {
     FD_AUTO fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -88,8 +164,11 @@ bool pc_make_firmware(PcMachine *pc, Error **errp)
 {
     Machine *m = &pc->parent;
     char *path;
-    bool ok;
+    bool ok, flash = false;
 
+    if (!make_flashes(pc, &flash, errp) || flash) {
+        return flash && pc->bios_size;
+    }
     if (m->kernel && m->firmware) {
         error_set(errp, "-kernel starts without firmware; leave out -bios");
         return false;

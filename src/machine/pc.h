@@ -14,11 +14,14 @@
 
 #define TYPE_PC_MACHINE "generic-pc" MACHINE_TYPE_SUFFIX
 
+#define PC_FLASH_MAX 2 /* the upper one holds the reset vector */
+
 typedef struct PcMachine {
     Machine parent;
 
     /* properties */
     OnOffAuto acpi, smm, vmport;
+    char *pflash[PC_FLASH_MAX]; /* drives or nodes; NULL: none */
     bool hpet_enabled, pit_enabled, i8042_enabled;
     uint64_t max_ram_below_4g; /* bytes; 0: the board's choice */
 
@@ -37,13 +40,14 @@ typedef struct PcMachine {
 
     GArray *e820; /* E820Entry, sorted */
     MemoryRegion bios, bios_low;
-    uint64_t bios_size;  /* bytes; 0: none mapped */
-    bool wants_firmware; /* somebody would run it */
-    bool booted_once;    /* the order of -boot once= has had its turn */
-    bool boot_direct;    /* -kernel without firmware */
-    DirectBoot *boot;    /* with boot_direct, from machine-ready on */
-    hwaddr acpi_base;    /* where the tables lie; 0: none */
-    GBytes *acpi_tables; /* linked, for direct boot */
+    uint64_t bios_size;          /* bytes; 0: none mapped */
+    Device *flash[PC_FLASH_MAX]; /* borrowed */
+    bool wants_firmware;         /* somebody would run it */
+    bool booted_once;            /* the order of -boot once= has had its turn */
+    bool boot_direct;            /* -kernel without firmware */
+    DirectBoot *boot;            /* with boot_direct, from machine-ready on */
+    hwaddr acpi_base;            /* where the tables lie; 0: none */
+    GBytes *acpi_tables;         /* linked, for direct boot */
 } PcMachine;
 
 typedef struct PcMachineClass {

@@ -369,7 +369,8 @@ MemorySection flat_range_section(const FlatRange *range, AddressSpace *as)
         .offset_in_region = range->offset,
         .addr = range->start,
         .size = size ? size : UINT64_MAX,
-        .readonly = range->readonly,
+        /* Writes to a ROM device go to its functions, whoever else maps its memory. */
+        .readonly = range->readonly || range->romd,
         .nonvolatile = range->nonvolatile,
     };
 }

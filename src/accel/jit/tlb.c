@@ -633,6 +633,11 @@ static void device_write(JitCpu *j, uint64_t phys, const uint8_t *from, unsigned
         phys += part;
         size -= part;
     }
+    /* The device may have changed the map (flash that leaves its array mode): what follows in this
+     * block must see that, the rest comes with the kick. */
+    if (__atomic_load_n(&j->ram_gone, __ATOMIC_SEQ_CST)) {
+        jit_tlb_flush_everything(j);
+    }
 }
 
 /* As aligned as the guest's address, for instructions that insist on alignment. */
