@@ -38,7 +38,7 @@ class Uefi(unittest.TestCase):
                 time.sleep(0.5)
 
     def test_shell_and_variables(self):
-        for machine in ("q35",):
+        for machine in ("q35", "pc"):
             with self.subTest(machine):
                 shutil.copy(VARS, self.vars)
                 self.wait_for_shell("-machine", machine,

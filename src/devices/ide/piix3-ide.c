@@ -243,7 +243,9 @@ static void ide_reset(Device *dev)
 {
     Piix3Ide *s = piix3_ide_cast(dev);
 
-    pci_set_long(s->parent.config + IDETIM, 0);
+    /* On from the start, unlike the chip's: firmware for this board doesn't always switch them on.
+     */
+    pci_set_long(s->parent.config + IDETIM, IDETIM_ON | IDETIM_ON << 16);
     for (unsigned i = 0; i < CHANNELS; i++) {
         Channel *c = &s->channels[i];
         c->command = c->status = 0;
