@@ -42,7 +42,7 @@ run:
 
 bench:
 	@scripts/setup build bench
-	@$(MAKE) --no-print-directory build BUILD=build-bench SETUP='-Dbuildtype=release'
+	@$(MAKE) --no-print-directory build BUILD=build-bench SETUP='-Dbuildtype=release -Doptimization=2'
 	tests/bench/run --build build-bench
 
 asan:
