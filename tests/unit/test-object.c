@@ -159,6 +159,8 @@ static void test_types(void)
     g_assert_true(type_is_a("puppy", "barker"));
     g_assert_false(type_is_a("animal", "barker"));
     g_assert_false(type_is_a("no-such", "animal"));
+    g_assert_cmpint(class_inits, ==, 0); /* asking what is what makes no class */
+    g_assert_nonnull(class_by_name("puppy"));
     g_assert_cmpint(class_inits, ==, 1);
     g_assert_true(type_is_abstract("animal"));
     g_assert_true(type_is_abstract("barker"));
