@@ -195,6 +195,8 @@ static bool set_up_ring(Kvm *kvm, uint32_t entries, Error **errp)
                                strerror(-r));
                 kvm->caps.manual_protect = false;
             }
+            kvm->caps.initially_set =
+                kvm->caps.manual_protect && (flags & KVM_DIRTY_LOG_INITIALLY_SET);
         }
         return true;
     }
@@ -228,8 +230,10 @@ static bool set_up_ring(Kvm *kvm, uint32_t entries, Error **errp)
 
 static bool kvm_accel_probe(Accel *accel, Error **errp)
 {
-    double mips;
-    if (!kvm_probe(kvm_accel(accel)->device, &mips, errp)) {
+    KvmAccel *a = kvm_accel(accel);
+    double mips = 0;
+    a->has_cleaner = kvm_probe(a->device, &mips, &a->cleaner, errp);
+    if (!a->has_cleaner) {
         return false;
     }
     if (mips >= KVM_USEFUL_MIPS) {
@@ -431,6 +435,14 @@ static void kvm_accel_class_init(ObjectClass *klass, const void *data)
     kvm_irq_class_init(ac);
 }
 
+static void kvm_accel_finalize(Object *obj)
+{
+    KvmAccel *a = (KvmAccel *)obj;
+    if (a->has_cleaner) {
+        pthread_join(a->cleaner, NULL);
+    }
+}
+
 static const TypeInfo kvm_accel_type = {
     .name = TYPE_KVM_ACCEL,
     .parent = TYPE_ACCEL,
@@ -438,5 +450,6 @@ static const TypeInfo kvm_accel_type = {
     .instance_size = sizeof(KvmAccel),
     .properties = kvm_accel_properties,
     .class_init = kvm_accel_class_init,
+    .instance_finalize = kvm_accel_finalize,
 };
 OBJECT_TYPE(kvm_accel, kvm_accel_type)

@@ -1,6 +1,7 @@
 /*
- * The debugger's wishes: software breakpoints are INT3 bytes in guest memory, hardware ones and
- * watchpoints the processor's debug registers, of which there are four.
+ * The debugger's wishes: hardware breakpoints and watchpoints take the processor's debug registers,
+ * of which there are four; software breakpoints those that are left, since that changes nothing in
+ * guest memory, and else INT3 bytes.
  *
  * The vCPUs stand while wishes change. What the guest itself raises (its own INT3, its own debug
  * registers) is given back to it.
@@ -26,16 +27,50 @@ typedef struct KvmBreakpoint {
     uint8_t original;
 } KvmBreakpoint;
 
-/* --- Software breakpoints --- */
+/* Who has the debug registers, by number; NULL: nobody. Returns how many hardware wishes there are.
+ */
+static unsigned assign_registers(const Cpu *cpu, const CpuBreakpoint *owners[DR_COUNT])
+{
+    unsigned n = 0, hardware = 0;
+
+    memset(owners, 0, DR_COUNT * sizeof(owners[0]));
+    for (int software = 0; software < 2; software++) {
+        for (unsigned i = 0; i < cpu->breakpoints->len; i++) {
+            const CpuBreakpoint *b = g_ptr_array_index(cpu->breakpoints, i);
+            if ((b->kind == CPU_BREAK_SOFTWARE) != software) {
+                continue;
+            }
+            hardware += !software;
+            if (n < DR_COUNT) {
+                owners[n++] = b;
+            }
+        }
+    }
+    return hardware;
+}
+
+static bool has_register(const CpuBreakpoint *const owners[DR_COUNT], const CpuBreakpoint *b)
+{
+    for (unsigned n = 0; n < DR_COUNT; n++) {
+        if (owners[n] == b) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- INT3 --- */
 
 static bool is_wanted(uint64_t addr)
 {
     Cpu *cpu;
     CPU_FOREACH(cpu)
     {
+        const CpuBreakpoint *owners[DR_COUNT];
+        assign_registers(cpu, owners);
         for (unsigned i = 0; i < cpu->breakpoints->len; i++) {
             const CpuBreakpoint *b = g_ptr_array_index(cpu->breakpoints, i);
-            if (b->kind == CPU_BREAK_SOFTWARE && b->addr == addr) {
+            if (b->kind == CPU_BREAK_SOFTWARE && b->addr == addr && !has_register(owners, b)) {
                 return true;
             }
         }
@@ -95,7 +130,9 @@ static void weed(Kvm *kvm, Cpu *cpu)
 /* SDM volume 3 section 17.2.4: R/W and LEN fields. */
 static uint64_t dr7_bits(const CpuBreakpoint *b, unsigned n)
 {
-    uint64_t rw = b->kind == CPU_BREAK_HARDWARE ? 0 : b->kind == CPU_WATCH_WRITE ? 1 : 3;
+    uint64_t rw = b->kind == CPU_BREAK_HARDWARE || b->kind == CPU_BREAK_SOFTWARE ? 0
+                  : b->kind == CPU_WATCH_WRITE                                   ? 1
+                                                                                 : 3;
     uint64_t len = rw == 0 ? 0 : b->len == 8 ? 2 : b->len == 4 ? 3 : b->len == 2 ? 1 : 0;
     return UINT64_C(2) << (2 * n) | rw << (16 + 4 * n) | len << (18 + 4 * n);
 }
@@ -104,22 +141,21 @@ static void set_guest_debug(KvmCpu *k)
 {
     Cpu *cpu = &k->cpu->parent;
     struct kvm_guest_debug d = { 0 };
-    unsigned n = 0;
+    const CpuBreakpoint *owners[DR_COUNT];
 
-    for (unsigned i = 0; i < cpu->breakpoints->len; i++) {
-        const CpuBreakpoint *b = g_ptr_array_index(cpu->breakpoints, i);
-        if (b->kind == CPU_BREAK_SOFTWARE) {
-            d.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
-        } else if (n == DR_COUNT) {
-            report_warning(
-                "accelerator 'kvm': the processor has %d debug registers; the breakpoint "
-                "at 0x%" PRIx64 " has none",
-                DR_COUNT, b->addr);
-        } else {
-            d.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
-            d.arch.debugreg[7] |= DR7_RESERVED | DR7_GLOBAL | dr7_bits(b, n);
-            d.arch.debugreg[n++] = b->addr;
-        }
+    if (assign_registers(cpu, owners) > DR_COUNT) {
+        report_warning(
+            "accelerator 'kvm': the processor has %d debug registers; further break- and "
+            "watchpoints don't stop it",
+            DR_COUNT);
+    }
+    for (unsigned n = 0; n < DR_COUNT && owners[n]; n++) {
+        d.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+        d.arch.debugreg[7] |= DR7_RESERVED | DR7_GLOBAL | dr7_bits(owners[n], n);
+        d.arch.debugreg[n] = owners[n]->addr;
+    }
+    if (k->kvm->breakpoints && k->kvm->breakpoints->len) {
+        d.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
     }
     if (cpu->single_step) {
         d.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
@@ -152,9 +188,11 @@ void kvm_update_debug(Accel *accel, Cpu *cpu)
                             "break- and watchpoints don't work");
         return;
     }
+    const CpuBreakpoint *owners[DR_COUNT];
+    assign_registers(cpu, owners);
     for (unsigned i = 0; i < cpu->breakpoints->len; i++) {
         const CpuBreakpoint *b = g_ptr_array_index(cpu->breakpoints, i);
-        if (b->kind == CPU_BREAK_SOFTWARE) {
+        if (b->kind == CPU_BREAK_SOFTWARE && !has_register(owners, b)) {
             plant(k->kvm, cpu, b->addr);
         }
     }
@@ -167,11 +205,11 @@ void kvm_update_debug(Accel *accel, Cpu *cpu)
 /* The break- or watchpoint whose debug register hit; NULL: none of ours. */
 static const CpuBreakpoint *find_hit(const Cpu *cpu, uint64_t dr6)
 {
-    unsigned n = 0;
-    for (unsigned i = 0; i < cpu->breakpoints->len && n < DR_COUNT; i++) {
-        const CpuBreakpoint *b = g_ptr_array_index(cpu->breakpoints, i);
-        if (b->kind != CPU_BREAK_SOFTWARE && (dr6 >> n++ & 1)) {
-            return b;
+    const CpuBreakpoint *owners[DR_COUNT];
+    assign_registers(cpu, owners);
+    for (unsigned n = 0; n < DR_COUNT; n++) {
+        if (owners[n] && (dr6 >> n & 1)) {
+            return owners[n];
         }
     }
     return NULL;
@@ -206,8 +244,9 @@ bool kvm_handle_debug(KvmCpu *k)
         cpu->debug_stop.kind = CPU_BREAK_SOFTWARE;
         cpu->debug_stop.addr = d.pc;
     } else if (d.exception == X86_EXC_DB && (b = find_hit(cpu, d.dr6)) != NULL) {
-        cpu->debug_stop.reason =
-            b->kind == CPU_BREAK_HARDWARE ? CPU_STOP_BREAKPOINT : CPU_STOP_WATCHPOINT;
+        cpu->debug_stop.reason = b->kind == CPU_BREAK_HARDWARE || b->kind == CPU_BREAK_SOFTWARE
+                                     ? CPU_STOP_BREAKPOINT
+                                     : CPU_STOP_WATCHPOINT;
         cpu->debug_stop.kind = b->kind;
         cpu->debug_stop.addr = b->addr;
     } else if (d.exception == X86_EXC_DB && cpu->single_step && (d.dr6 & DR6_BS)) {

@@ -121,6 +121,43 @@ static void protect(Kvm *kvm, KvmSlot *s, uint64_t first, uint64_t last)
     }
 }
 
+/* Does any client that logs still have the page as written? */
+static bool is_marked(const KvmSlot *s, unsigned mask, uint64_t page)
+{
+    uint64_t offset = s->ram_offset + (page << KVM_PAGE_BITS);
+    for (int c = 0; c < DIRTY_CLIENT_COUNT; c++) {
+        if ((mask & 1u << c) && ram_block_is_dirty(s->block, offset, KVM_PAGE_SIZE, c)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* With KVM_DIRTY_LOG_INITIALLY_SET a log begins with every page written. Those that our clients
+ * know to be clean are protected, so that a slot made anew doesn't bring them all back. */
+void kvm_dirty_begin(Kvm *kvm, KvmSlot *s)
+{
+    unsigned mask = __atomic_load_n(&s->block->log_mask, __ATOMIC_RELAXED);
+    uint64_t pages = pages_of(s);
+
+    if (!s->log || !kvm->caps.initially_set || s->id < 0) {
+        return;
+    }
+    g_free(s->reported);
+    s->reported = g_new(unsigned long, log_words(s));
+    memset(s->reported, 0xff, log_words(s) * sizeof(s->reported[0]));
+    for (uint64_t first = 0; first < pages; first++) {
+        uint64_t end = first;
+        while (end < pages && !is_marked(s, mask, end)) {
+            end++;
+        }
+        if (end > first) {
+            protect(kvm, s, first, end - 1);
+            first = end;
+        }
+    }
+}
+
 /* A client cleared bits of a block. Any thread. */
 static void dirty_cleared(void *opaque, RamBlock *block, uint64_t offset, uint64_t len)
 {

@@ -61,7 +61,7 @@ typedef struct KvmCaps {
     bool readonly_memory;
     bool ioeventfd, ioeventfd_any_length;
     bool irqfd, irqfd_resample, irq_routing, signal_msi;
-    bool manual_protect;
+    bool manual_protect, initially_set;
     bool sregs2, tsc_control, kvmclock, stats, adjust_clock, kvmclock_ctrl;
     bool triple_fault_event, guest_debug;
     int max_gsis;
@@ -147,7 +147,9 @@ struct KvmAccel {
     Kvm *kvm;
     AccelIrqchipWish kernel_irqchip; /* property; AUTO: as the machine says */
     uint32_t dirty_ring_size;
-    char *device; /* property: the device node */
+    char *device;      /* property: the device node */
+    pthread_t cleaner; /* of the probe; valid with has_cleaner */
+    bool has_cleaner;
 };
 
 /* ioctls, repeated while interrupted; -errno where it fails. */
@@ -160,9 +162,10 @@ int kvm_enable_cap(const Kvm *kvm, uint32_t cap, uint64_t arg0);
 /* The current machine's, NULL if the accelerator is another. */
 Kvm *kvm_current(void);
 
-/* kvm-probe.c: one line why if a guest can't run here; leaves nothing behind. device: its node. mips:
- * how fast kernel-mode code runs, in millions of instructions a second. */
-MUST_CHECK bool kvm_probe(const char *device, double *mips, Error **errp);
+/* kvm-probe.c: one line why if a guest can't run here; leaves nothing behind. device: its node.
+ * mips: how fast kernel-mode code runs, in millions of instructions a second. What was made for a
+ * try that went well is taken apart by a thread that the caller joins. */
+MUST_CHECK bool kvm_probe(const char *device, double *mips, pthread_t *cleaner, Error **errp);
 /* Below this an operating system's boot takes minutes; hardware is a thousand times faster. */
 #define KVM_USEFUL_MIPS 20
 
@@ -205,6 +208,8 @@ bool kvm_put_lapic(KvmCpu *k);
 
 /* kvm-memory.c */
 void kvm_memory_init(Kvm *kvm);
+/* From the first time on that a CPU runs: slots are made once for the finished board, and changing
+ * them is slow. Machine lock held. */
 void kvm_memory_listen(Kvm *kvm, Cpu *cpu);
 void kvm_memory_unlisten(Kvm *kvm);
 void kvm_memory_finish(Kvm *kvm);
@@ -215,6 +220,8 @@ KvmSlot *kvm_slot_by_id(Kvm *kvm, unsigned id);
 
 /* kvm-dirty.c */
 void kvm_dirty_hooks(Kvm *kvm, MemoryListener *l);
+/* A slot's log begins. log_lock held. */
+void kvm_dirty_begin(Kvm *kvm, KvmSlot *slot);
 /* Hear of cleared bits, or no longer. */
 void kvm_dirty_listen(Kvm *kvm, bool on);
 /* Bring a slot's log up to date before it goes. log_lock held. */

@@ -81,6 +81,7 @@ static void make_slot(Kvm *kvm, KvmSlot *s)
         return;
     }
     kvm->total_slots++;
+    kvm_dirty_begin(kvm, s);
 }
 
 KvmSlot *kvm_slot_by_id(Kvm *kvm, unsigned id)
@@ -240,7 +241,9 @@ static void change_log(Kvm *kvm, KvmSlot *old, KvmSlot *s)
     if (r < 0) {
         report_error("accelerator 'kvm': dirty logging at 0x%" PRIx64 ": %s", s->gpa, strerror(-r));
         s->log = old->log;
+        return;
     }
+    kvm_dirty_begin(kvm, s);
 }
 
 /* What the kernel said of pages of slots that stay. */
@@ -249,7 +252,7 @@ static void keep_reports(GArray *old, GArray *next)
     for (unsigned i = 0; i < next->len; i++) {
         KvmSlot *s = &g_array_index(next, KvmSlot, i);
         KvmSlot *same = find_same(old, s);
-        if (same && same->id == s->id && s->log) {
+        if (same && same->id == s->id && s->log && !s->reported) {
             s->reported = g_steal_pointer(&same->reported);
         }
     }

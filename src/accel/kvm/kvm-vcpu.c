@@ -498,6 +498,9 @@ static void *vcpu_thread(void *opaque)
     cpu_thread_enter(cpu);
     machine_lock();
     while (cpu_wait_for_work(cpu)) {
+        if (!k->kvm->listening) {
+            kvm_memory_listen(k->kvm, cpu);
+        }
         machine_unlock();
         run_vcpu(k);
         machine_lock();
@@ -616,17 +619,11 @@ bool kvm_vcpu_create(Kvm *kvm, Cpu *cpu, Error **errp)
     cpu->accel = k;
     cpu->kick = kvm_kick;
     g_ptr_array_add(kvm->cpus, k);
-    if (!kvm->listening) {
-        kvm_memory_listen(kvm, cpu);
-    }
     int err =
         FAULT("vCPU thread", NULL) ? EAGAIN : pthread_create(&cpu->thread, NULL, vcpu_thread, k);
     if (err) {
         error_set_errno(errp, err, "no thread");
         g_ptr_array_remove(kvm->cpus, k);
-        if (!kvm->cpus->len) {
-            kvm_memory_unlisten(kvm);
-        }
         cpu->kick = NULL;
         cpu->accel = NULL;
         x86->waits_in_accel = false;
