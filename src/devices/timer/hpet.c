@@ -50,10 +50,15 @@
 #define HPET_MAX_TIMERS 32
 /* A comparator further away than this (58 years) is not waited for. */
 #define FAR_TICKS (UINT64_C(1) << 57)
+/* Interrupts that a late host owes: at most so many, so far apart that a CPU takes each. */
+#define MISSED_MAX      256
+#define MAKE_UP_PACE_NS (200 * NS_PER_US)
 
 typedef struct HpetTimer {
     uint64_t config, comparator, period, route;
     Timer *timer;
+    Timer *make_up;  /* while interrupts are missed */
+    unsigned missed; /* the host's lateness: no state of the guest's */
     struct Hpet *hpet;
     uint8_t n;
 } HpetTimer;
@@ -165,15 +170,41 @@ static void arm(HpetTimer *t)
     timer_set(t->timer, s->started + (int64_t)at * PERIOD_NS);
 }
 
-/* The comparator of a periodic timer that has fired: the next multiple after now. */
-static void advance(HpetTimer *t, uint64_t count)
+/* The comparator of a periodic timer that has fired: the next multiple after now. Returns the
+ * periods that are over without an interrupt: the host was late. */
+static uint64_t advance(HpetTimer *t, uint64_t count)
 {
     if (is_32bit(t)) {
         uint32_t behind = (uint32_t)count - (uint32_t)t->comparator;
         uint32_t period = t->period;
         t->comparator = (uint32_t)(t->comparator + (behind / period + 1) * period);
-    } else {
-        t->comparator += ((count - t->comparator) / t->period + 1) * t->period;
+        return behind / period;
+    }
+    uint64_t periods = (count - t->comparator) / t->period;
+    t->comparator += (periods + 1) * t->period;
+    return periods;
+}
+
+static void make_up(void *opaque);
+
+/* Interrupts of a loaded host are made up for, one after the other: a guest that counts ticks, as
+ * Linux does while it looks for its timer, gets them all. */
+static void note_missed(HpetTimer *t, uint64_t periods)
+{
+    t->missed = MIN_OF(t->missed + periods, MISSED_MAX);
+    if (t->missed) {
+        timer_set(t->make_up, clock_now(CLK_VIRTUAL) + MAKE_UP_PACE_NS);
+    }
+}
+
+static void make_up(void *opaque)
+{
+    HpetTimer *t = opaque;
+
+    if (t->missed && running(t->hpet) && is_periodic(t)) {
+        t->missed--;
+        fire(t);
+        note_missed(t, 0);
     }
 }
 
@@ -182,7 +213,7 @@ static void hpet_timer_fn(void *opaque)
     HpetTimer *t = opaque;
 
     if (is_periodic(t) && t->period && (!is_32bit(t) || (uint32_t)t->period)) {
-        advance(t, counter_at(t->hpet, clock_now(CLK_VIRTUAL)));
+        note_missed(t, advance(t, counter_at(t->hpet, clock_now(CLK_VIRTUAL))));
     }
     fire(t);
     arm(t);
@@ -418,6 +449,8 @@ static void hpet_reset(Device *dev)
         t->comparator = UINT64_MAX;
         t->period = 0;
         t->route = 0;
+        timer_cancel(t->make_up);
+        t->missed = 0;
     }
     if (legacy) {
         update_legacy(s, false);
@@ -480,6 +513,7 @@ static bool hpet_realize(Device *dev, Error **errp)
         t->hpet = s;
         t->n = i;
         t->timer = timer_new(event_loop_main(), CLK_VIRTUAL, hpet_timer_fn, t);
+        t->make_up = timer_new(event_loop_main(), CLK_VIRTUAL, make_up, t);
     }
     return true;
 }
@@ -493,6 +527,7 @@ static void hpet_unrealize(Device *dev)
     }
     for (unsigned i = 0; i < s->num_timers; i++) {
         timer_free(s->timers[i].timer);
+        timer_free(s->timers[i].make_up);
         s->timers[i].timer = NULL;
     }
 }
