@@ -260,7 +260,8 @@ static bool run_qom_set(HmpCall *call, Error **errp)
         return object_set_text(obj, hmp_str(call, "property"), text, errp);
     }
     json_error_t why;
-    json_t *value = json_load_text(text, strlen(text), JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
+    json_t *value =
+        json_load_text(text, strlen(text), JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
     if (!value) {
         error_set(errp, "'%s' is no JSON: %s", text, why.text);
         return false;
@@ -418,7 +419,7 @@ static bool run_inject_error(HmpCall *call, Error **errp)
                                          "prefix0", "prefix1", "prefix2", "prefix3" };
     const char *id = hmp_str(call, "id"), *name = hmp_str(call, "error"), *end;
     Device *dev = device_find(id);
-    PcieError e = { .correctable = hmp_flag(call, "c"), .source = 0xffff };
+    PcieError e = { .correctable = hmp_flag(call, "correctable"), .source = 0xffff };
     int64_t number;
 
     if (!dev || !object_dynamic_cast(&dev->parent, TYPE_PCI_DEVICE)) {
@@ -464,7 +465,8 @@ const HmpCommand hmp_commands[] = {
     { "device_del", "id:s", "device", "unplug a device", .qmp = "device_del",
       .complete = complete_device_id },
     { "pcie_aer_inject_error",
-      "-c,id:s,error:s,header0?:i,header1?:i,header2?:i,header3?:i,prefix0?:i,prefix1?:i,"
+      "correctable:-c,id:s,error:s,header0?:i,header1?:i,header2?:i,header3?:i,prefix0?:i,prefix1?:"
+      "i,"
       "prefix2?:i,prefix3?:i",
       "[-c] id error [tlp-header (4 words) [tlp-prefix (4 words)]]",
       "let a PCI Express device report an error (-c: a correctable one, by number)",

@@ -332,6 +332,36 @@ class Chipset(unittest.TestCase):
             self.assertEqual(r.wait(), 7)
 
 
+class Errors(unittest.TestCase):
+    def test_injected_by_the_monitor(self):
+        """Advanced error reporting: the device's status, and the root port's."""
+        with board("q35", "-device", "pcie-root-port,id=rp,chassis=1,addr=4", "-device",
+                   "virtio-rng-pci,id=d,bus=rp,aer=on", "-device", "edu,id=e") as r:
+            q = r.qtest
+            pci_write(q, 0x20, 0x18, 0x00010100)
+            pci_write(q, 0, 0x60, 0xB0000001)
+            base = 0xB0000000 + (1 << 20)
+            aer = base + 0x100
+            while q.readl(aer) & 0xFFFF != 1:
+                aer = base + (q.readl(aer) >> 20)
+
+            def inject(text):
+                return r.qmp("human-monitor-command",
+                             **{"command-line": "pcie_aer_inject_error " + text}).strip()
+
+            self.assertIn("OK id: d", inject("d POISON_TLP 1 2 3 4"))
+            self.assertEqual(q.readl(aer + 4), 1 << 12)
+            # The header's first byte is the log's highest (PCIe 5.0, 7.8.4.8).
+            self.assertEqual([q.readl(aer + 0x1C + 4 * i) for i in range(4)],
+                             [i << 24 for i in (1, 2, 3, 4)])
+            self.assertIn("uncorrectable error 0x1000", inject("d 0x1000"))
+            self.assertIn(" correctable error 0x40", inject("-c d 0x40"))
+            self.assertTrue(q.readl(aer + 0x10) & 0x40)
+            for text, why in (("d nonsense", "neither the name"), ("x DLP", "not found"),
+                              ("d 3", "not one uncorrectable"), ("e DLP", "not a PCI Express")):
+                self.assertIn(why, inject(text))
+
+
 class FwCfg(unittest.TestCase):
     def test_files_by_port_and_by_dma(self):
         with board("pc", "-fw_cfg", "opt/test/a,string=hello") as r:
