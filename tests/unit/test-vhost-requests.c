@@ -301,13 +301,9 @@ static void test_shared_objects(Fixture *f, gconstpointer data)
  * the worst that happens is the end of the connection, and the next one works. */
 static void test_wrong_requests(Fixture *f, gconstpointer data)
 {
-    static const int extra[] = { 0, -1, 1, 8, 100000 };
-    static const uint32_t flags[] = { VHOST_USER_VERSION,
-                                      0,
-                                      VHOST_USER_VERSION | VHOST_USER_REPLY,
-                                      2,
-                                      VHOST_USER_VERSION | VHOST_USER_NEED_REPLY,
-                                      UINT32_MAX };
+    static const int extra[] = { 0, -1, 1, 100000 };
+    static const uint32_t flags[] = { VHOST_USER_VERSION, VHOST_USER_VERSION | VHOST_USER_REPLY,
+                                      VHOST_USER_VERSION | VHOST_USER_NEED_REPLY, UINT32_MAX };
     connect_with_channel(f,
                          BIT64(VHOST_USER_PF_SHARED_OBJECT) | BIT64(VHOST_USER_PF_HOST_NOTIFIER));
     unsigned before = count_descriptors();
@@ -316,7 +312,7 @@ static void test_wrong_requests(Fixture *f, gconstpointer data)
         int size = info ? vhost_user_max_size(info->request) : 8;
         for (size_t e = 0; e < ARRAY_LEN(extra); e++) {
             for (size_t fl = 0; fl < ARRAY_LEN(flags); fl++) {
-                for (unsigned nfds = 0; nfds <= 2; nfds++) {
+                for (unsigned nfds = 0; nfds <= 2; nfds += 2) {
                     WAIT_FOR(f->running && f->fake.backend_fd >= 0);
                     int told = MAX(size + extra[e], 0);
                     uint8_t bytes[sizeof(VhostUserHeader) + 128] = { 0 };

@@ -194,7 +194,7 @@ static G_GNUC_UNUSED void setup(Fixture *f, gconstpointer data)
 static G_GNUC_UNUSED Chardev *add_chardev(Fixture *f)
 {
     json_t *json = json_pack("{s:s, s:s, s:s, s:i}", "backend", "socket", "id", "c0", "path",
-                             f->fake.path, "reconnect-ms", 10);
+                             f->fake.path, "reconnect-ms", 2);
     ChardevOptions options = { 0 };
     bool ok =
         value_parse(&value_type_chardev_options, &options, json, VALUE_MODE_TEXT, &error_abort);
