@@ -192,10 +192,13 @@ class Disk(Machine):
             with self.machine(daemon, self.DEVICE) as m:
                 self.assertEqual(m.qmp("query-status")["status"], "prelaunch")
                 self.assertEqual(m.qmp("query-vhost-user")[0]["state"], "disconnected")
+                end = time.monotonic() + rhea.PATIENCE
+                while "waiting for the back end of device 'd0'" not in m.errors():
+                    self.assertLess(time.monotonic(), end, "nobody says what is awaited")
+                    time.sleep(0.05)
                 daemon.start()
                 self.wait_running(m)
                 self.check_contents(Driver(m.qtest, 5))
-                self.assertIn("waiting for the back end of device 'd0'", m.errors())
             daemon.kill()
             os.unlink(daemon.socket)
             with self.machine(daemon, self.DEVICE + ",wait=off") as m:
