@@ -393,7 +393,7 @@ static void kvm_discard_state(Accel *accel, Cpu *cpu)
 {
     KvmCpu *k = cpu->accel;
     if (k) {
-        k->ours = true;
+        k->ours = k->lapic_ours = true;
         k->cpu->waits_in_accel = k->kvm->irqchip != ACCEL_IRQCHIP_OFF; /* alive again */
     }
 }

@@ -134,6 +134,9 @@ struct KvmCpu {
      * before the vCPU runs next. Own thread, or machine lock while the vCPU is stopped.
      */
     bool ours;
+    /* The local APIC in the kernel is to get ours: reset or loaded. Not after a mere look: an
+     * interrupt that comes meanwhile would be lost. As `ours`. */
+    bool lapic_ours;
     bool tsc_written;    /* the TSC's offset was changed by us: the kernel is to have it */
     uint64_t tsc_offset; /* as last taken from the kernel */
 
@@ -191,6 +194,9 @@ uint32_t kvm_cpuid_features(const KvmCpu *k);
 /* kvm-state.c: whole states; own thread, or the vCPU has none yet. False: one line was reported. */
 bool kvm_get_state(KvmCpu *k);
 bool kvm_put_state(KvmCpu *k);
+/* Before devices may interrupt: local APICs that were reset or loaded. Machine lock, vCPUs stopped.
+ */
+void kvm_put_lapics(Kvm *kvm);
 /* The general registers and flags alone, for reports. */
 void kvm_synchronize(Cpu *cpu);
 

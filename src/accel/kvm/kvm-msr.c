@@ -319,6 +319,7 @@ static void clock_state_changed(void *opaque, bool running, RunState state)
 {
     Kvm *kvm = opaque;
     if (running) {
+        kvm_put_lapics(kvm);
         write_clock(kvm);
     } else if (!kvm->clock_valid) {
         read_clock(kvm);

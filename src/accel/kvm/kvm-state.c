@@ -370,10 +370,39 @@ bool kvm_get_state(KvmCpu *k)
     return true;
 }
 
+static bool put_lapic(KvmCpu *k)
+{
+    if (k->lapic_ours && !kvm_put_lapic(k)) {
+        return false;
+    }
+    k->lapic_ours = false;
+    return true;
+}
+
+/* The rest is put once more before the CPU runs; the kernel takes a local APIC only after its base.
+ */
+static void put_now(Cpu *cpu, void *opaque)
+{
+    KvmCpu *k = cpu->accel;
+    if (k && k->ours && k->lapic_ours) {
+        (void)kvm_put_state(k); /* what fails is said there, and fails again before the CPU runs */
+    }
+}
+
+void kvm_put_lapics(Kvm *kvm)
+{
+    for (unsigned i = 0; i < kvm->cpus->len; i++) {
+        KvmCpu *k = g_ptr_array_index(kvm->cpus, i);
+        if (k->lapic_ours) {
+            cpu_run_on_wait(&k->cpu->parent, put_now, NULL);
+        }
+    }
+}
+
 bool kvm_put_state(KvmCpu *k)
 {
-    return put_special(k) && put_general(k) && put_extended(k) && kvm_put_msrs(k) &&
-           kvm_put_lapic(k) && put_run_state(k) && put_debug(k) && put_events(k);
+    return put_special(k) && put_general(k) && put_extended(k) && kvm_put_msrs(k) && put_lapic(k) &&
+           put_run_state(k) && put_debug(k) && put_events(k);
 }
 
 static void fetch(Cpu *cpu, void *opaque)

@@ -609,7 +609,7 @@ bool kvm_vcpu_create(Kvm *kvm, Cpu *cpu, Error **errp)
     k->kvm = kvm;
     k->cpu = x86;
     k->fd = -1;
-    k->ours = true;
+    k->ours = k->lapic_ours = true;
     if (!make_vcpu(k, errp) || !set_tsc_rate(k, errp)) {
         vcpu_free(k);
         return false;

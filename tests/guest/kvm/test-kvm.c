@@ -20,13 +20,16 @@
 #include "base/fault.h"
 #include "base/module.h"
 #include "bus/device.h"
+#include "bus/reset.h"
 #include "cpu/x86/apic.h"
 #include "cpu/x86/cpu.h"
 #include "cpu/x86/system.h"
+#include "devices/intc/ioapic.h"
 #include "event/clock.h"
 #include "event/lock.h"
 #include "event/loop.h"
 #include "memory/memory.h"
+#include "migration/state.h"
 #include "object/lifecycle.h"
 #include "object/runstate.h"
 
@@ -372,6 +375,46 @@ static void test_pause(const Case *c)
     }
 }
 
+/* --- State: what is saved is the kernel's, and what is loaded gets there --- */
+
+static void test_save_and_load(const Case *c)
+{
+    make_board(c);
+    LOAD(count);
+    volatile uint32_t *counter = (void *)host_at(COUNTER);
+    X86Cpu *cpu = cpus[0];
+    g_autoptr(GByteArray) saved = g_byte_array_new();
+
+    cpu->state.gpr[X86_RSI] = 0x600d;
+    vm_start();
+    while (!*counter) {
+        run_for_ms(5);
+    }
+    vm_stop(RUN_STATE_PAUSED);
+    g_assert_true(state_save_machine(saved, &error_abort));
+    uint64_t pc = cpu_class_of(cpu)->get_pc(&cpu->parent);
+
+    /* Somebody else's run, and the kernel's registers with it. */
+    cpu->state.gpr[X86_RSI] = 0xbad;
+    vm_start();
+    run_for_ms(20);
+    vm_stop(RUN_STATE_PAUSED);
+    cpu_class_of(cpu)->reset(&cpu->parent);
+    g_assert_cmphex(cpu->state.gpr[X86_RSI], ==, 0);
+
+    g_assert_true(state_load_machine(saved->data, saved->len, &error_abort));
+    g_assert_cmphex(cpu->state.gpr[X86_RSI], ==, 0x600d);
+    g_assert_cmphex(cpu_class_of(cpu)->get_pc(&cpu->parent), ==, pc);
+    uint32_t before = *counter;
+    vm_start();
+    while (*counter == before) {
+        run_for_ms(5);
+    }
+    vm_stop(RUN_STATE_PAUSED);
+    cpu_synchronize_state(&cpu->parent);
+    g_assert_cmphex(cpu->state.gpr[X86_RSI], ==, 0x600d);
+}
+
 /* --- Memory slots change while the CPU runs --- */
 
 #define TOGGLES 40
@@ -545,6 +588,33 @@ static void test_resample(const Case *c)
     ops->notifier_del(a, 10, &n);
 }
 
+/* The I/O APIC in the kernel: its state is seen, saved, reset and loaded through its device. */
+static void test_chip_state(const Case *c)
+{
+    start_interrupts(c);
+    vm_stop(RUN_STATE_PAUSED);
+    Device *ioapic = device_new(TYPE_KVM_IOAPIC);
+    g_assert_true(device_realize(ioapic, bus_system(), &error_abort));
+    const VmState *state = device_class_of(ioapic)->vmstate;
+    g_autoptr(GByteArray) saved = g_byte_array_new();
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    ioapic_print(ioapic, text);
+    g_assert_nonnull(strstr(text->str, "pin 10 0x0000000000008051"));
+    g_assert_true(state_save(state, ioapic, saved, &error_abort));
+    device_reset(ioapic);
+    g_string_truncate(text, 0);
+    ioapic_print(ioapic, text);
+    g_assert_null(strstr(text->str, "8051"));
+    g_assert_true(
+        state_load(state, ioapic, state->version, saved->data, saved->len, &error_abort));
+    vm_start();
+    irq_set(device_line_in(ioapic, NULL, 10), 1);
+    run_until(1);
+    irq_set(device_line_in(ioapic, NULL, 10), 0);
+    g_assert_cmphex(report_at(0), ==, 0x51);
+}
+
 /* --- Two CPUs --- */
 
 static void test_smp(const Case *c)
@@ -709,6 +779,7 @@ int main(int argc, char **argv)
 
     add_everywhere("registers", test_registers, 1);
     add_everywhere("pause", test_pause, 1);
+    add_everywhere("save-and-load", test_save_and_load, 1);
     add_everywhere("smp", test_smp, 2);
     add("slots", test_slots, jit);
     add("slots", test_slots, on);
@@ -722,6 +793,7 @@ int main(int argc, char **argv)
     add("coalesced", test_coalesced, on);
     add("irqfd", test_irqfd, on);
     add("irqfd", test_irqfd, split);
+    add("chip-state", test_chip_state, on);
     add("resample", test_resample, on);
     add("resample", test_resample, split);
     add("triple-fault", test_triple_fault, jit);
