@@ -50,7 +50,10 @@ static bool add_window(const MemorySection *s, void *opaque)
     View *v = opaque;
     Window w = { s->mr, s->offset_in_region, MIN_OF(s->size, WINDOW), s->as == address_space_io() };
 
-    if (memory_region_owner(s->mr) == v->owner && !memory_region_is_ram(s->mr)) {
+    /* The task file is the drives', which are saved by themselves. */
+    if (memory_region_owner(s->mr) == v->owner && !memory_region_is_ram(s->mr) &&
+        strcmp(memory_region_name(s->mr), "ide-command") &&
+        strcmp(memory_region_name(s->mr), "ide-control")) {
         g_array_append_val(v->windows, w);
     }
     return true;

@@ -242,7 +242,7 @@ class Memory(unittest.TestCase):
                 (("-m", "64", *ram, "-numa", "node,memdev=a", "-numa", "node"), "for all nodes"),
                 (("-m", "128", *ram, "-numa", "node,memdev=a"), "total memory of the nodes"),
                 (("-m", "128", *ram, "-numa", "node,memdev=a", "-numa", "node,memdev=a"),
-                 "used already"),
+                 "already"),
                 (("-m", "64", "-mem-prealloc", *ram, "-numa", "node,memdev=a"), "exclude"),
                 (("-m", "64", "-mem-path", "/tmp", *ram, "-machine", "memory-backend=a"), "exclude"),
                 (("-m", "64", *ram, "-machine", "memory-backend=a", "-numa", "node,memdev=a"),
