@@ -120,9 +120,13 @@ class Falling(unittest.TestCase):
             node.touch(0)
             pathlib.Path(folder).chmod(0o755)
             nobody = {"user": 65534} if os.geteuid() == 0 else {}
-            run = subprocess.run([rhea.PROGRAM, "-accel", "kvm,device=%s" % node, "-display", "none",
-                                  "-machine", "none"], capture_output=True, text=True,
-                                 timeout=SECONDS, cwd="/", **nobody)
+            words = [rhea.PROGRAM, "-accel", "kvm,device=%s" % node, "-display", "none", "-machine",
+                     "none"]
+            try:
+                run = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, cwd="/",
+                                     **nobody)
+            except PermissionError as error:
+                self.skipTest("the build is where others may not go: %s" % error)
             self.assertEqual(run.returncode, 1)
             self.assertIn("(join its group, usually 'kvm'): Permission denied", run.stderr)
 
