@@ -99,7 +99,8 @@ static const Need needs[] = {
     { "device", "vhost-user-*", "chardev=socket0", NULL },
     { "device", "pci-bridge", "chassis_nr=1", NULL },
     { "device", "virtio-blk-*", "drive=node0", NULL },
-    { "device", "smbus-eeprom", "address=0x50", NULL },
+    { "device", "vhost-vsock-*", NULL, "needs the kernel's vhost" },
+    { "device", "smbus-eeprom", "address=0x30", NULL },
     { "device", "xio3130-downstream", "bus=upstream,chassis=9", NULL },
 };
 
