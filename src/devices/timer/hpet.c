@@ -161,6 +161,12 @@ static void arm(HpetTimer *t)
         return;
     }
     d = distance(t, counter_at(s, clock_now(CLK_VIRTUAL)));
+    /* A guest that lost its CPU between reading the counter and setting up a periodic timer is
+     * behind it already: it is not to wait until the counter comes round. */
+    if (is_periodic(t) && (is_32bit(t) ? (int32_t)(uint32_t)d <= 0 : (int64_t)d <= 0)) {
+        timer_set(t->timer, clock_now(CLK_VIRTUAL));
+        return;
+    }
     if (d == 0 || d > FAR_TICKS) {
         timer_cancel(t->timer);
         return;
