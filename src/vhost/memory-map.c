@@ -44,13 +44,19 @@ static bool section_counts(const MemorySection *s)
            memory_region_ram_block(s->mr)->migratable;
 }
 
+/* Below this a PC turns pieces of RAM into ROM and back while it boots, and has a hole for the display.
+ * One region over it all doesn't change with them, so that a back end keeps the rings it has mapped:
+ * some can't map a ring again while regions come and go one by one. */
+#define PIECES_BELOW (1u << 20)
+
 static bool region_merge(VhostRegion *last, const VhostRegion *next)
 {
-    if (last->block != next->block || last->guest_addr + last->size != next->guest_addr ||
-        last->host + last->size != next->host) {
+    hwaddr gap = next->guest_addr - (last->guest_addr + last->size);
+    if (last->block != next->block || (gap && next->guest_addr > PIECES_BELOW) ||
+        last->host + last->size + gap != next->host) {
         return false;
     }
-    last->size += next->size;
+    last->size += gap + next->size;
     return true;
 }
 

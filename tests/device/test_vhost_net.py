@@ -77,7 +77,7 @@ class Front:
 
     def __init__(self, back_end):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(back_end.path)  # waits while the backlog is full
+        back_end.wait_for(lambda: not self.socket.connect_ex(back_end.path), "it does not listen")
         self.socket.settimeout(rhea.PATIENCE)
 
     def send(self, request, payload=b"", fds=(), flags=1, size=None):

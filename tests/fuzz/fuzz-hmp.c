@@ -8,6 +8,7 @@
 #include "event/lock.h"
 #include "event/loop.h"
 #include "fuzz.h"
+#include "memory/memory.h"
 #include "monitor/hmp.h"
 #include "monitor/readline.h"
 
@@ -49,6 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!done) {
         done = event_loop_main_init(&error_abort);
         machine_lock();
+        memory_init();
         module_call(MODULE_TYPES);
     }
     Readline *rl = readline_new(&hooks, NULL);

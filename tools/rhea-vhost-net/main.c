@@ -27,6 +27,7 @@
 #include "net/netdev.h"
 #include "vhost/features.h"
 
+#define DEFAULT_UPLINK "user"
 enum { BACKLOG = 16, RETRY_MS = 100 };
 
 typedef struct Options {
@@ -103,7 +104,8 @@ static void uplink_has_room(void *opaque)
 static bool add_uplink(Program *p, Error **errp)
 {
     bool help = false, ok = false;
-    json_t *json = keyval_parse(p->options.uplink, &value_type_netdev, &help, errp);
+    json_t *json = keyval_parse(p->options.uplink ? p->options.uplink : DEFAULT_UPLINK,
+                                &value_type_netdev, &help, errp);
     if (!json) {
         return false;
     }
@@ -403,7 +405,7 @@ static bool start(Program *p, Error **errp)
     p->sw = switch_new();
     p->places = g_ptr_array_new_with_free_func(place_free);
     p->machines = g_ptr_array_new_with_free_func((GDestroyNotify)machine_free);
-    return (!strcmp(p->options.uplink, "none") || add_uplink(p, errp)) &&
+    return (!g_strcmp0(p->options.uplink, "none") || add_uplink(p, errp)) &&
            add_places(p, p->options.listen, false, errp) &&
            add_places(p, p->options.connect, true, errp);
 }
@@ -436,8 +438,7 @@ static void finish(Program *p)
 
 int main(int argc, char **argv)
 {
-    Program p = { .signal_fd = -1,
-                  .options = { .queue_pairs = 8, .lose_after = 1, .uplink = g_strdup("user") } };
+    Program p = { .signal_fd = -1, .options = { .queue_pairs = 8, .lose_after = 1 } };
     Error *err = NULL;
     int status = 0;
     report_set_program("rhea-vhost-net");
