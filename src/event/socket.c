@@ -300,6 +300,7 @@ static int listen_unix(SocketAddr *addr, int backlog, Error **errp)
         return -1;
     }
     if (!addr->abstract) {
+        g_free(addr->file); /* of a listener that was closed without socket_unlink() */
         addr->file = g_canonicalize_filename(addr->path, NULL);
     }
     if (listen(fd, backlog)) {

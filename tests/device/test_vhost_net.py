@@ -183,6 +183,10 @@ class Machines(unittest.TestCase):
         d = virtio.Device(machine.qtest, 6, features, packed)
         rx, tx = virtio.Queue(d, 0, RINGS), virtio.Queue(d, 1, RINGS + 0x4000)
         d.ready()
+        # Until a queue is enabled, what the driver sends is thrown away, as the protocol demands.
+        end = time.monotonic() + rhea.PATIENCE
+        while not all(q["enabled"] for q in machine.qmp("query-vhost-user")[0]["queues"][:2]):
+            self.assertLess(time.monotonic(), end)
         return rx, tx
 
     def offer(self, rx, count=8, room=2048):

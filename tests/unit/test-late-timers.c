@@ -72,6 +72,7 @@ static void test_hpet(void)
     g_assert_cmpuint(edges, ==, after + 10);
     object_unparent(&hpet->parent);
     object_unref(&hpet->parent);
+    irq_free_array(lines);
 }
 
 int main(int argc, char **argv)
