@@ -29,8 +29,6 @@ const ValueType *union_variant(const ValueType *type, const void *slot);
 
 /* Integers of 1, 2, 4 or 8 bytes. */
 int64_t value_load_int(const void *slot, size_t size);
-uint64_t value_load_uint(const void *slot, size_t size);
-void value_store_int(void *slot, size_t size, uint64_t value);
 
 /* As value_release(), value_print() and value_copy(), with the field that holds the value: custom
  * types look at it. field may be NULL. */

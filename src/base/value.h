@@ -244,4 +244,8 @@ int enum_parse_or_error(const EnumDesc *desc, const char *param, const char *tex
 /* The field called name in a NULL-terminated table, or NULL. */
 const Field *field_find(const Field *fields, const char *name);
 
+/* An unsigned integer of 1, 2, 4 or 8 bytes; storing takes its low bytes. */
+uint64_t value_load_uint(const void *slot, size_t size);
+void value_store_int(void *slot, size_t size, uint64_t value);
+
 #endif

@@ -566,7 +566,20 @@ static uint8_t *read_range(GdbSession *s, const char *args, size_t *done, uint64
     return buf;
 }
 
-static void cmd_read_memory(GdbSession *s, const char *args)
+static void reply_hex(GdbSession *s, const uint8_t *buf, size_t len)
+{
+    gdb_hex_append(s->reply, buf, len);
+}
+
+static void reply_binary(GdbSession *s, const uint8_t *buf, size_t len)
+{
+    say(s, "b");
+    /* each byte may be sent as two */
+    g_string_append_len(s->reply, (const char *)buf, (gssize)MIN_OF(len, (size_t)MEMORY_MAX));
+}
+
+static void reply_memory(GdbSession *s, const char *args,
+                         void (*reply)(GdbSession *s, const uint8_t *buf, size_t len))
 {
     size_t done;
     uint64_t wanted;
@@ -576,24 +589,18 @@ static void cmd_read_memory(GdbSession *s, const char *args)
     } else if (!done && wanted) {
         say(s, E_FAULT);
     } else {
-        gdb_hex_append(s->reply, buf, done);
+        reply(s, buf, done);
     }
+}
+
+static void cmd_read_memory(GdbSession *s, const char *args)
+{
+    reply_memory(s, args, reply_hex);
 }
 
 static void cmd_read_memory_binary(GdbSession *s, const char *args)
 {
-    size_t done;
-    uint64_t wanted;
-    g_autofree uint8_t *buf = read_range(s, args, &done, &wanted);
-    if (!buf) {
-        say(s, E_INVALID);
-    } else if (!done && wanted) {
-        say(s, E_FAULT);
-    } else {
-        say(s, "b");
-        /* each byte may be sent as two */
-        g_string_append_len(s->reply, (char *)buf, (gssize)MIN_OF(done, (size_t)MEMORY_MAX));
-    }
+    reply_memory(s, args, reply_binary);
 }
 
 static void cmd_write_memory(GdbSession *s, const char *args)

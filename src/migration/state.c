@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/value.h"
 #include "event/clock.h"
 
 /* Longest name of an entry or subsection that a stream can hold. */
@@ -128,46 +129,13 @@ static bool field_exists(const VmStateField *f, void *opaque, int version)
     return version >= f->version && (!f->present || f->present(opaque, version));
 }
 
-static uint64_t read_host(const void *p, size_t size)
-{
-    switch (size) {
-    case 1:
-        return *(const uint8_t *)p;
-    case 2:
-        return *(const uint16_t *)p;
-    case 4:
-        return *(const uint32_t *)p;
-    default:
-        g_assert(size == 8);
-        return *(const uint64_t *)p;
-    }
-}
-
-static void write_host(void *p, uint64_t value, size_t size)
-{
-    switch (size) {
-    case 1:
-        *(uint8_t *)p = value;
-        break;
-    case 2:
-        *(uint16_t *)p = value;
-        break;
-    case 4:
-        *(uint32_t *)p = value;
-        break;
-    default:
-        g_assert(size == 8);
-        *(uint64_t *)p = value;
-    }
-}
-
 static bool field_count(const VmStateField *f, void *opaque, size_t *count, Error **errp)
 {
     size_t most = f->count ?: 1;
 
     *count = most;
     if (f->count_size) {
-        uint64_t n = read_host((char *)opaque + f->count_offset, f->count_size);
+        uint64_t n = value_load_uint((char *)opaque + f->count_offset, f->count_size);
         if (n > most) {
             error_set(errp, "field '%s': %" PRIu64 " elements, where %zu are possible", f->name, n,
                       most);
@@ -199,7 +167,7 @@ static bool save_element(VmStateStream *s, const VmStateField *f, char *slot, Er
     switch (f->kind) {
     case VMSTATE_KIND_UINT:
     case VMSTATE_KIND_INT:
-        state_put_number(s, read_host(slot, f->size), f->size);
+        state_put_number(s, value_load_uint(slot, f->size), f->size);
         return true;
     case VMSTATE_KIND_BOOL:
         state_put_number(s, *(bool *)slot, 1);
@@ -257,7 +225,7 @@ static bool load_element(VmStateStream *s, const VmStateField *f, char *slot, in
         if (!state_get_number(s, &value, f->size, errp)) {
             return false;
         }
-        write_host(slot, value, f->size);
+        value_store_int(slot, f->size, value);
         return true;
     case VMSTATE_KIND_BOOL:
         if (!state_get(s, &byte, 1, errp)) {
